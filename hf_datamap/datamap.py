@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -11,68 +11,24 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import numpy as np
 import pyarrow as pa
 import xxhash
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from hf_datamap import columns
+from hf_datamap.blocks import Cohort, Fitted, fit_blocks, fit_whole
+from hf_datamap.cutting import UNMAPPED, Boundary, Cut, Frozen, Region
 from hf_datamap.errors import MapError
+from hf_datamap.points import IN_MEMORY, opened, read_points
 from hf_datamap.version import __version__
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, IterableDataset
 
+    from hf_datamap.points import AnyPoints
+
     AnyDataset = TypeVar("AnyDataset", Dataset, DatasetDict, IterableDataset)
 
-HIGH_MEAN, LOW_MEAN, HIGH_VARIANCE, UNMAPPED = range(4)  # codes of columns.REGIONS
-_STATISTICS: Final = (columns.NOISE, columns.AGREEMENT, columns.MARGIN)
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
-
-
-class Boundary(_Frozen):
-    """Where a cut falls.
-
-    Attributes:
-        value: the greatest value on the lower side.
-        ties: how many rows have exactly this value.
-        below: how many of those are on the lower side (the first ones in row order).
-    """
-
-    value: float
-    ties: int
-    below: int
-
-
-class Region(_Frozen):
-    """Statistics of one region; averages over its rows, None where no row has the value.
-
-    Attributes:
-        name: one of `hf_datamap.columns.REGIONS`.
-        rows: how many rows.
-        share: of all rows, 0 to 1.
-        mean: average of ``datamap_mean``.
-        variance: average of ``datamap_variance``.
-        mean_range: least and greatest ``datamap_mean``.
-        variance_range: least and greatest ``datamap_variance``.
-        noise: average of ``datamap_noise``.
-        agreement: average of ``datamap_agreement``.
-        margin: average of ``datamap_margin``.
-    """
-
-    name: str
-    rows: int
-    share: float
-    mean: float | None = None
-    variance: float | None = None
-    mean_range: tuple[float, float] | None = None
-    variance_range: tuple[float, float] | None = None
-    noise: float | None = None
-    agreement: float | None = None
-    margin: float | None = None
-
-
-class DataMap(_Frozen):
+class DataMap(Frozen):
     """Thresholds, counts and statistics of a mapped dataset: frozen, and JSON both ways.
 
     The cut is the authors' (Alignment Data Map, their ``split_data.py``), made deterministic: of the M rows with at
@@ -102,45 +58,70 @@ class DataMap(_Frozen):
     regions: tuple[Region, ...]
     cohort: str
     corrected: bool = False
-    provenance: dict[str, Any] = {}
+    provenance: dict[str, Any] = Field(default_factory=dict)
     version: str = __version__
 
     @classmethod
     def fit(
         cls,
-        ds: Dataset | DatasetDict | IterableDataset,
+        ds: AnyPoints,
         *,
         low_variance: Fraction | float = Fraction(2, 3),
         low_mean: Fraction | float = Fraction(1, 2),
         correct_noise: bool = False,
         provenance: Mapping[str, Any] | None = None,
+        approximate: bool = False,
+        in_memory: int = IN_MEMORY,
     ) -> Self:
-        """Find the cut of a scored dataset.
+        """Find the cut of a scored dataset, exactly and whatever its size.
 
         Args:
-            ds: a dataset with ``datamap_mean`` and ``datamap_variance``; splits of a `DatasetDict` are cut together.
+            ds: a dataset with ``datamap_mean`` and ``datamap_variance``; splits of a `DatasetDict` are cut together. A
+                stream is read once, Parquet files (paths, folders, patterns, ``hf://`` URLs) five times, these columns
+                only.
             low_variance: fraction of mapped rows kept as low variance, floor(fraction * M) rows.
             low_mean: fraction of those that counts as low mean.
             correct_noise: whether to take the scorer's own noise (``datamap_noise``) out of the variance first;
                 `assign` then does the same, and keeps what was seen as ``datamap_variance_observed``.
             provenance: what to remember about how the scores came about.
+            approximate: whether to take the boundaries from quantile sketches (Apache DataSketches, extra ``scale``),
+                which read blocks three times instead of five; ``rank_error`` of a boundary says how far off it may be.
+            in_memory: rows whose points may be held in memory (about 20 bytes each); beyond, they are read in blocks.
 
         Raises:
             MapError: a column is missing, or a fraction is outside [0, 1].
+            SourceError: a file cannot be read.
         """
-        table = _read(_without_noise(ds) if correct_noise else ds)
-        mean, variance = _floats(table, columns.MEAN), _floats(table, columns.VARIANCE)
-        cut = _Cut.of(mean, variance, _fraction("low_variance", low_variance), _fraction("low_mean", low_mean))
-        codes = cut.exact(mean, variance)
+        shares = _fraction("low_variance", low_variance), _fraction("low_mean", low_mean)
+        with opened(ds, correct_noise=correct_noise, in_memory=in_memory) as loaders:
+            if len(loaders) == 1 and not approximate:
+                fitted = fit_whole(loaders[0](), *shares)
+            else:
+                fitted = fit_blocks(loaders, *shares, approximate=approximate)
+        return cls.of(fitted, *shares, correct_noise=correct_noise, provenance=provenance)
+
+    @classmethod
+    def of(
+        cls,
+        fitted: Fitted,
+        low_variance: Fraction,
+        low_mean: Fraction,
+        *,
+        correct_noise: bool = False,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Return the map of points that were cut block by block (`hf_datamap.blocks.fit_blocks`)."""
+        regions = fitted.sums.regions()
+        rows = sum(region.rows for region in regions)
         return cls(
-            rows=len(mean),
-            mapped=int((codes != UNMAPPED).sum()),
-            low_variance=cut.low_variance,
-            low_mean=cut.low_mean,
-            variance=cut.variance,
-            mean=cut.mean,
-            regions=_statistics(codes, mean, variance, table),
-            cohort=_digest(mean, variance),
+            rows=rows,
+            mapped=rows - regions[UNMAPPED].rows,
+            low_variance=low_variance,
+            low_mean=low_mean,
+            variance=fitted.cut.variance,
+            mean=fitted.cut.mean,
+            regions=regions,
+            cohort=fitted.cohort,
             corrected=correct_noise,
             provenance=dict(provenance or {}),
         )
@@ -168,9 +149,13 @@ class DataMap(_Frozen):
             mean: shape (rows,), NaN where missing.
             variance: shape (rows,), NaN where missing.
         """
-        cut = _Cut(self.low_variance, self.low_mean, self.variance, self.mean)
-        same = len(mean) == self.rows and _digest(mean, variance) == self.cohort
-        return cut.exact(mean, variance) if same else cut.threshold(mean, variance)
+        same = len(mean) == self.rows and self.cohort and str(Cohort.of(mean, variance)) == self.cohort
+        return (self.cut if same else self.cut.by_threshold()).codes(mean, variance)
+
+    @property
+    def cut(self) -> Cut:
+        """The boundaries, for the rows that the map was fitted on."""
+        return Cut(self.variance, self.mean)
 
     def assign(self, ds: AnyDataset, *, probability: bool = False) -> AnyDataset:
         """Return ``ds`` with ``datamap_region``: the exact cut for the dataset fitted on, thresholds for any other.
@@ -210,8 +195,8 @@ class DataMap(_Frozen):
 
     def _assign_batch(self, batch: Mapping[str, list[float | None]]) -> dict[str, list[str]]:
         mean, variance = (np.array(batch[name], dtype=np.float64) for name in (columns.MEAN, columns.VARIANCE))
-        cut = _Cut(self.low_variance, self.low_mean, self.variance, self.mean)
-        return {columns.REGION: [columns.REGIONS[code] for code in cut.threshold(mean, variance)]}
+        codes = self.cut.by_threshold().codes(mean, variance)
+        return {columns.REGION: [columns.REGIONS[code] for code in codes]}
 
     def to_json(self) -> str:
         """Return the map as JSON text; `from_json` gives an equal map back."""
@@ -259,63 +244,6 @@ class DataMap(_Frozen):
         return "\n".join(lines)
 
 
-class _Cut:
-    """The cut itself, on plain arrays."""
-
-    def __init__(
-        self, low_variance: Fraction, low_mean: Fraction, variance: Boundary | None, mean: Boundary | None
-    ) -> None:
-        self.low_variance, self.low_mean, self.variance, self.mean = low_variance, low_mean, variance, mean
-
-    @classmethod
-    def of(cls, mean: np.ndarray, variance: np.ndarray, low_variance: Fraction, low_mean: Fraction) -> Self:
-        mapped = _mapped(mean, variance)
-        kept = int(low_variance * int(mapped.sum()))
-        var_boundary = _boundary(variance[mapped], kept)
-        low = _lower(variance, mapped, var_boundary)
-        mean_boundary = _boundary(mean[low], int(low_mean * kept))
-        return cls(low_variance, low_mean, var_boundary, mean_boundary)
-
-    def exact(self, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-        mapped = _mapped(mean, variance)
-        low = _lower(variance, mapped, self.variance)
-        return _codes(mapped, low, _lower(mean, low, self.mean))
-
-    def threshold(self, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-        mapped = _mapped(mean, variance)
-        low = mapped & (variance <= self.variance.value) if self.variance else np.zeros_like(mapped)
-        worse = low & (mean <= self.mean.value) if self.mean else np.zeros_like(mapped)
-        return _codes(mapped, low, worse)
-
-
-def _mapped(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    return np.asarray(np.isfinite(mean) & np.isfinite(variance))
-
-
-def _boundary(values: np.ndarray, count: int) -> Boundary | None:
-    """The boundary under which ``count`` of ``values`` lie; None when that is no value at all."""
-    if count <= 0:
-        return None
-    value = np.partition(values, count - 1)[count - 1]
-    ties = int((values == value).sum())
-    return Boundary(value=float(value), ties=ties, below=count - int((values < value).sum()))
-
-
-def _lower(values: np.ndarray, among: np.ndarray, boundary: Boundary | None) -> np.ndarray:
-    """Which of the rows ``among`` lie on the lower side, ties by row order."""
-    if boundary is None:
-        return np.zeros_like(among)
-    lower = np.asarray(among & (values < boundary.value))
-    tied = np.flatnonzero(among & (values == boundary.value))
-    lower[tied[: boundary.below]] = True
-    return lower
-
-
-def _codes(mapped: np.ndarray, low: np.ndarray, worse: np.ndarray) -> np.ndarray:
-    high, rest = np.int8(HIGH_MEAN), np.where(mapped, np.int8(HIGH_VARIANCE), np.int8(UNMAPPED))
-    return np.where(worse, np.int8(LOW_MEAN), np.where(low, high, rest))
-
-
 def _without_noise(ds: AnyDataset) -> AnyDataset:
     from hf_datamap.noise import without_noise
 
@@ -327,56 +255,6 @@ def _fraction(name: str, value: Fraction | float) -> Fraction:
     if not 0 <= fraction <= 1:
         raise MapError(f"{name} must lie between 0 and 1, not {value}")
     return fraction
-
-
-def _read(ds: Dataset | DatasetDict | IterableDataset) -> pa.Table:
-    """The map's columns of all rows, in order."""
-    from datasets import DatasetDict, IterableDataset, IterableDatasetDict
-
-    if isinstance(ds, DatasetDict | IterableDatasetDict):
-        return pa.concat_tables([_read(split) for split in ds.values()])
-    names = list(ds.column_names or ())
-    missing = [name for name in (columns.MEAN, columns.VARIANCE) if name not in names]
-    if missing and names:
-        raise MapError(
-            f"no column {' or '.join(missing)} among {', '.join(map(str, names))}: score the dataset first, "
-            "with ds.map(dm.score_fn(scorer)) or dm.annotate(ds, scorer)"
-        )
-    wanted = [columns.MEAN, columns.VARIANCE, *(name for name in _STATISTICS if name in names)]
-    if isinstance(ds, IterableDataset):
-        return pa.concat_tables(_stream(ds, wanted))
-    return ds.select_columns(wanted).with_format("arrow")[:]
-
-
-def read_points(ds: Dataset | DatasetDict | IterableDataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and variance of every row, NaN where missing.
-
-    Raises:
-        MapError: a column is missing.
-    """
-    table = _read(ds)
-    return _floats(table, columns.MEAN), _floats(table, columns.VARIANCE)
-
-
-def _stream(ds: IterableDataset, wanted: list[str]) -> Iterator[pa.Table]:
-    schema = pa.schema([(name, pa.float32()) for name in wanted])
-    yield schema.empty_table()
-    for batch in ds.select_columns(wanted).iter(10_000):
-        yield pa.table([pa.array(batch[name], pa.float32()) for name in wanted], schema=schema)
-
-
-def _floats(table: pa.Table, name: str) -> np.ndarray:
-    column = table[name]
-    if not pa.types.is_floating(column.type):
-        column = column.cast(pa.float64())
-    return np.asarray(column.fill_null(np.nan).to_numpy()) if column.null_count else np.asarray(column.to_numpy())
-
-
-def _digest(mean: np.ndarray, variance: np.ndarray) -> str:
-    digest = xxhash.xxh3_128(f"{mean.dtype} {variance.dtype} {len(mean)}".encode())
-    digest.update(np.ascontiguousarray(mean).data)
-    digest.update(np.ascontiguousarray(variance).data)
-    return digest.hexdigest()
 
 
 _REGION: Final = pa.schema([(columns.REGION, pa.string())])
@@ -411,33 +289,3 @@ def with_columns(ds: Dataset, added: pa.Table, content: bytes) -> Dataset:
         return Dataset(table, info=info, fingerprint=digest.hexdigest()[:16], split=ds.split)
     extra = Dataset(added, fingerprint=digest.hexdigest()[:16], split=ds.split)
     return concatenate_datasets([kept, extra], axis=1)
-
-
-def _statistics(codes: np.ndarray, mean: np.ndarray, variance: np.ndarray, table: pa.Table) -> tuple[Region, ...]:
-    extra = {name: _floats(table, name) for name in _STATISTICS if name in table.column_names}
-
-    def average(values: np.ndarray | None) -> float | None:
-        values = values[np.isfinite(values)] if values is not None else np.empty(0)
-        return float(values.mean(dtype=np.float64)) if len(values) else None
-
-    def span(values: np.ndarray) -> tuple[float, float] | None:
-        values = values[np.isfinite(values)]
-        return (float(values.min()), float(values.max())) if len(values) else None
-
-    regions = []
-    for code, name in enumerate(columns.REGIONS):
-        here = codes == code
-        means, variances = mean[here], variance[here]
-        regions.append(
-            Region(
-                name=name,
-                rows=len(means),
-                share=len(means) / len(codes) if len(codes) else 0.0,
-                mean=average(means),
-                variance=average(variances),
-                mean_range=span(means),
-                variance_range=span(variances),
-                **{key.removeprefix("datamap_"): average(values[here]) for key, values in extra.items()},
-            )
-        )
-    return tuple(regions)

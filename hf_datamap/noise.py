@@ -33,7 +33,8 @@ OBSERVED = f"{columns.VARIANCE}_observed"
 #: Probability that a row truly belongs to its region.
 PROBABILITY = f"{columns.REGION}_probability"
 
-_NEEDED = (columns.SCORES, columns.MEAN, columns.VARIANCE, columns.NOISE)
+#: The columns that noise is told by.
+NEEDED = (columns.SCORES, columns.MEAN, columns.VARIANCE, columns.NOISE)
 
 
 def noise_split(ds: Dataset | DatasetDict) -> NoiseSplit | None:
@@ -72,10 +73,16 @@ def without_noise(ds: AnyDataset) -> AnyDataset:
         features = Features({**ds.features, OBSERVED: Value("float32")}) if ds.features else None
         return ds.map(_correct_batch, batched=True, features=features)
     table = _table(ds)
-    variance = _floats(table, columns.VARIANCE)
-    corrected = corrected_variance(variance, _floats(table, columns.NOISE), _counts(table))
-    added = pa.table({columns.VARIANCE: columns.nullable(corrected), OBSERVED: columns.nullable(variance)})
-    return with_columns(ds, added, corrected.tobytes())
+    corrected = corrected_table(table)[columns.VARIANCE]
+    added = pa.table({columns.VARIANCE: corrected, OBSERVED: table[columns.VARIANCE].cast(pa.float32())})
+    return with_columns(ds, added, np.asarray(corrected.to_numpy()).tobytes())
+
+
+def corrected_table(table: pa.Table) -> pa.Table:
+    """Return rows of a scored dataset, in Arrow, with the variance of the true scores as ``datamap_variance``."""
+    corrected = corrected_variance(_floats(table, columns.VARIANCE), _floats(table, columns.NOISE), _counts(table))
+    place = table.column_names.index(columns.VARIANCE)
+    return table.set_column(place, columns.VARIANCE, columns.nullable(corrected))
 
 
 def with_probability(ds: AnyDataset, data_map: DataMap) -> AnyDataset:
@@ -124,8 +131,8 @@ def _probability(table: pa.Table, data_map: DataMap) -> np.ndarray:
 
 def _correct_batch(batch: Mapping[str, list[Any]]) -> dict[str, list[float | None]]:
     table = _batch_table(batch)
-    corrected = corrected_variance(_floats(table, columns.VARIANCE), _floats(table, columns.NOISE), _counts(table))
-    return {columns.VARIANCE: columns.nullable(corrected).to_pylist(), OBSERVED: table[columns.VARIANCE].to_pylist()}
+    corrected = corrected_table(table)[columns.VARIANCE]
+    return {columns.VARIANCE: corrected.to_pylist(), OBSERVED: table[columns.VARIANCE].to_pylist()}
 
 
 def _probability_batch(batch: Mapping[str, list[Any]], data_map: DataMap) -> dict[str, list[float | None]]:
@@ -135,7 +142,7 @@ def _probability_batch(batch: Mapping[str, list[Any]], data_map: DataMap) -> dic
 
 def _batch_table(batch: Mapping[str, list[Any]], *more: str) -> pa.Table:
     schema = pa.schema([*columns.SCHEMA, (OBSERVED, pa.float32())])
-    names = [name for name in (*_NEEDED, *more) if name in batch]
+    names = [name for name in (*NEEDED, *more) if name in batch]
     return pa.table([pa.array(batch[name], schema.field(name).type) for name in names], names=names)
 
 
@@ -144,7 +151,7 @@ def _parts(ds: Dataset | DatasetDict) -> dict[str, Dataset]:
 
 
 def _table(ds: Dataset, *more: str) -> pa.Table:
-    wanted = [*_NEEDED, *more]
+    wanted = [*NEEDED, *more]
     if missing := [name for name in wanted if name not in ds.column_names]:
         raise MapError(f"no column {', '.join(missing)}: noise is known to scored (and assigned) data sets only")
     wanted += [OBSERVED] if OBSERVED in ds.column_names else []

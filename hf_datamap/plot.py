@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hf_datamap import columns
-from hf_datamap.datamap import DataMap, read_points
+from hf_datamap.datamap import DataMap
+from hf_datamap.points import read_points
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, IterableDataset
