@@ -171,6 +171,12 @@ def margin(scores: np.ndarray, annotations: np.ndarray) -> np.ndarray:
     return np.where((best > worst)[:, 0], gap, np.nan).astype(np.float32)
 
 
+def floats(table: pa.Table, name: str) -> np.ndarray:
+    """A column as float32, NaN for null."""
+    column = table[name].cast(pa.float32())
+    return np.asarray(column.fill_null(np.nan).to_numpy()) if column.null_count else np.asarray(column.to_numpy())
+
+
 def nullable(values: np.ndarray) -> pa.Array:
     """Return a float32 Arrow array with nulls where ``values`` is NaN."""
     return pa.array(values, pa.float32(), from_pandas=True)

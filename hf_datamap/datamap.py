@@ -15,9 +15,10 @@ from pydantic import Field, ValidationError
 
 from hf_datamap import columns
 from hf_datamap.blocks import Cohort, Fitted, fit_blocks, fit_whole
-from hf_datamap.cutting import UNMAPPED, Boundary, Cut, Frozen, Region
+from hf_datamap.cutting import UNMAPPED, Boundary, Cut, Frozen, Region, region_names
 from hf_datamap.errors import MapError
-from hf_datamap.points import IN_MEMORY, opened, read_points
+from hf_datamap.points import opened, read_points
+from hf_datamap.streams import map_tables
 from hf_datamap.version import __version__
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class DataMap(Frozen):
         correct_noise: bool = False,
         provenance: Mapping[str, Any] | None = None,
         approximate: bool = False,
-        in_memory: int = IN_MEMORY,
+        in_memory: int | None = None,
     ) -> Self:
         """Find the cut of a scored dataset, exactly and whatever its size.
 
@@ -86,7 +87,8 @@ class DataMap(Frozen):
             provenance: what to remember about how the scores came about.
             approximate: whether to take the boundaries from quantile sketches (Apache DataSketches, extra ``scale``),
                 which read blocks three times instead of five; ``rank_error`` of a boundary says how far off it may be.
-            in_memory: rows whose points may be held in memory (about 20 bytes each); beyond, they are read in blocks.
+            in_memory: rows whose points may be held in memory (20 bytes each; 50 million by default, 2 million of a
+                stream); beyond, they are read in blocks, those of a stream from a temporary file.
 
         Raises:
             MapError: a column is missing, or a fraction is outside [0, 1].
@@ -179,11 +181,7 @@ class DataMap(Frozen):
         from datasets import DatasetDict, IterableDataset
 
         if isinstance(ds, IterableDataset):
-            return ds.map(
-                self._assign_batch,
-                batched=True,
-                features=columns.features(ds.features, _REGION) if ds.features else None,
-            )
+            return map_tables(ds, self.cut.by_threshold().assign, _REGION, _STREAMED)
         codes = self.codes(*read_points(ds))
         if isinstance(ds, DatasetDict):
             ends = np.cumsum([len(split) for split in ds.values()])[:-1]
@@ -192,11 +190,6 @@ class DataMap(Frozen):
                 {name: _with_regions(split, part) for (name, split), part in zip(ds.items(), parts, strict=True)}
             )
         return _with_regions(ds, codes)
-
-    def _assign_batch(self, batch: Mapping[str, list[float | None]]) -> dict[str, list[str]]:
-        mean, variance = (np.array(batch[name], dtype=np.float64) for name in (columns.MEAN, columns.VARIANCE))
-        codes = self.cut.by_threshold().codes(mean, variance)
-        return {columns.REGION: [columns.REGIONS[code] for code in codes]}
 
     def to_json(self) -> str:
         """Return the map as JSON text; `from_json` gives an equal map back."""
@@ -258,13 +251,16 @@ def _fraction(name: str, value: Fraction | float) -> Fraction:
 
 
 _REGION: Final = pa.schema([(columns.REGION, pa.string())])
+_STREAMED: Final = 10_000  # rows of a stream assigned at a time
+
+
+def assign_stream(ds: IterableDataset, data_map: DataMap) -> IterableDataset:
+    """Return the very stream that a map was fitted on with ``datamap_region``: the exact cut, ties by row number."""
+    return map_tables(ds, data_map.cut.assign, _REGION, _STREAMED, numbered=True)
 
 
 def _with_regions(ds: Dataset, codes: np.ndarray) -> Dataset:
-    names = pa.array(columns.REGIONS)
-    step = 200_000  # chunks that fit the cache: 4 times faster than one take of 10 million
-    chunks = [names.take(pa.array(codes[start : start + step])) for start in range(0, len(codes), step)]
-    return with_columns(ds, pa.table([pa.chunked_array(chunks, pa.string())], schema=_REGION), codes.tobytes())
+    return with_columns(ds, pa.table([region_names(codes)], schema=_REGION), codes.tobytes())
 
 
 def with_columns(ds: Dataset, added: pa.Table, content: bytes) -> Dataset:

@@ -94,10 +94,11 @@ class ScoreFn:
     @property
     def __code__(self) -> CodeType:
         loop = _running_loop()
-        if loop is None:
-            return _coroutine.__code__
-        self._inside.add(loop)
-        return _plain.__code__
+        if loop is not None:
+            self._inside.add(loop)
+        # What needs no requests has nothing to overlap; and of a stream, datasets reads a thousand batches ahead.
+        at_once = isinstance(self.scorer, ColumnScorer) or is_cheap(self.scorer)
+        return _plain.__code__ if loop is not None or at_once else _coroutine.__code__
 
     def __call__(self, rows: Any) -> Any:  # noqa: ANN401 - a row or a batch; columns, or a coroutine of them
         """Score a row or a batch; inside a loop that ``datasets`` runs, return a coroutine."""

@@ -6,7 +6,8 @@ The formulas are in `hf_datamap.reliability`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ from hf_datamap.reliability import (
     probability_below,
     split,
 )
+from hf_datamap.streams import map_tables, with_table
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 OBSERVED = f"{columns.VARIANCE}_observed"
 #: Probability that a row truly belongs to its region.
 PROBABILITY = f"{columns.REGION}_probability"
+
+_CORRECTED = pa.schema([(columns.VARIANCE, pa.float32()), (OBSERVED, pa.float32())])
+_STREAMED = 10_000  # rows of a stream at a time
 
 #: The columns that noise is told by.
 NEEDED = (columns.SCORES, columns.MEAN, columns.VARIANCE, columns.NOISE)
@@ -63,26 +68,26 @@ def without_noise(ds: AnyDataset) -> AnyDataset:
     Raises:
         MapError: a column is missing.
     """
-    from datasets import DatasetDict, Features, IterableDataset, Value
+    from datasets import DatasetDict, IterableDataset
 
     if isinstance(ds, DatasetDict):
         return DatasetDict({name: without_noise(part) for name, part in ds.items()})
     if OBSERVED in (ds.column_names or ()):
         return ds
     if isinstance(ds, IterableDataset):
-        features = Features({**ds.features, OBSERVED: Value("float32")}) if ds.features else None
-        return ds.map(_correct_batch, batched=True, features=features)
-    table = _table(ds)
-    corrected = corrected_table(table)[columns.VARIANCE]
-    added = pa.table({columns.VARIANCE: corrected, OBSERVED: table[columns.VARIANCE].cast(pa.float32())})
-    return with_columns(ds, added, np.asarray(corrected.to_numpy()).tobytes())
+        return map_tables(ds, corrected_table, _CORRECTED, _STREAMED)
+    added = corrected_table(_table(ds)).select(_CORRECTED.names)
+    return with_columns(ds, added, np.asarray(added[columns.VARIANCE].to_numpy()).tobytes())
 
 
 def corrected_table(table: pa.Table) -> pa.Table:
-    """Return rows of a scored dataset, in Arrow, with the variance of the true scores as ``datamap_variance``."""
-    corrected = corrected_variance(_floats(table, columns.VARIANCE), _floats(table, columns.NOISE), _counts(table))
-    place = table.column_names.index(columns.VARIANCE)
-    return table.set_column(place, columns.VARIANCE, columns.nullable(corrected))
+    """Return rows of a scored dataset, in Arrow, as `without_noise` does."""
+    if OBSERVED in table.column_names:
+        return table
+    seen = columns.floats(table, columns.VARIANCE)
+    corrected = corrected_variance(seen, _floats(table, columns.NOISE), _counts(table))
+    arrays = [columns.nullable(values) for values in (corrected, seen)]
+    return with_table(table, pa.table(arrays, schema=_CORRECTED))
 
 
 def with_probability(ds: AnyDataset, data_map: DataMap) -> AnyDataset:
@@ -98,15 +103,19 @@ def with_probability(ds: AnyDataset, data_map: DataMap) -> AnyDataset:
     Raises:
         MapError: a column is missing.
     """
-    from datasets import DatasetDict, Features, IterableDataset, Value
+    from datasets import DatasetDict, IterableDataset
 
     if isinstance(ds, DatasetDict):
         return DatasetDict({name: with_probability(part, data_map) for name, part in ds.items()})
     if isinstance(ds, IterableDataset):
-        features = Features({**ds.features, PROBABILITY: Value("float32")}) if ds.features else None
-        return ds.map(_probability_batch, batched=True, features=features, fn_kwargs={"data_map": data_map})
+        work = partial(_with_probability, data_map=data_map)
+        return map_tables(ds, work, pa.schema([(PROBABILITY, pa.float32())]), _STREAMED)
     probability = _probability(_table(ds, columns.REGION), data_map)
     return with_columns(ds, pa.table({PROBABILITY: columns.nullable(probability)}), probability.tobytes())
+
+
+def _with_probability(table: pa.Table, data_map: DataMap) -> pa.Table:
+    return with_table(table, pa.table({PROBABILITY: columns.nullable(_probability(table, data_map))}))
 
 
 def _probability(table: pa.Table, data_map: DataMap) -> np.ndarray:
@@ -127,23 +136,6 @@ def _probability(table: pa.Table, data_map: DataMap) -> np.ndarray:
     for name, values in known.items():
         found = np.where(regions == name, values, found)
     return np.where(np.isfinite(noise), found, np.nan).astype(np.float32)
-
-
-def _correct_batch(batch: Mapping[str, list[Any]]) -> dict[str, list[float | None]]:
-    table = _batch_table(batch)
-    corrected = corrected_table(table)[columns.VARIANCE]
-    return {columns.VARIANCE: corrected.to_pylist(), OBSERVED: table[columns.VARIANCE].to_pylist()}
-
-
-def _probability_batch(batch: Mapping[str, list[Any]], data_map: DataMap) -> dict[str, list[float | None]]:
-    found = _probability(_batch_table(batch, columns.REGION, OBSERVED), data_map)
-    return {PROBABILITY: [None if np.isnan(value) else float(value) for value in found]}
-
-
-def _batch_table(batch: Mapping[str, list[Any]], *more: str) -> pa.Table:
-    schema = pa.schema([*columns.SCHEMA, (OBSERVED, pa.float32())])
-    names = [name for name in (*NEEDED, *more) if name in batch]
-    return pa.table([pa.array(batch[name], schema.field(name).type) for name in names], names=names)
 
 
 def _parts(ds: Dataset | DatasetDict) -> dict[str, Dataset]:

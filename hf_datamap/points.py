@@ -24,32 +24,39 @@ if TYPE_CHECKING:
 
     AnyPoints: TypeAlias = Dataset | DatasetDict | IterableDataset | str | Path | Sequence[str | Path]
 
-#: Rows whose points are held in memory: 8 to 20 bytes each, and as much again while they are cut.
+#: Rows whose points are held in memory: 20 bytes each at most, and as much again while they are cut.
 IN_MEMORY: Final = 50_000_000
+#: The same for streams, whose readers need memory beside.
+IN_MEMORY_OF_STREAMS: Final = 2_000_000
 _READ: Final = 1 << 16  # rows of a stream read at a time
 _BLOCK: Final = 1 << 20  # rows of a block
 _STATISTICS: Final = (columns.NOISE, columns.AGREEMENT, columns.MARGIN)
 
 
 @contextmanager
-def opened(source: AnyPoints, *, correct_noise: bool = False, in_memory: int = IN_MEMORY) -> Iterator[list[Loader]]:
+def opened(source: AnyPoints, *, correct_noise: bool = False, in_memory: int | None = None) -> Iterator[list[Loader]]:
     """Open the points of a scored dataset: one block where they fit in memory, otherwise several, read when asked.
 
     Args:
         source: a dataset, a stream (read once; what does not fit waits in a temporary file, 8 to 20 bytes a row), or
             Parquet files: paths, patterns, folders, ``hf://`` URLs.
         correct_noise: whether the variance is wanted without the scorer's noise.
-        in_memory: rows that fit.
+        in_memory: rows that fit; by default `IN_MEMORY`, of streams `IN_MEMORY_OF_STREAMS`.
 
     Raises:
         MapError: a column is missing.
         SourceError: a file cannot be read.
     """
     if isinstance(source, str | Path | list | tuple):
+        in_memory = IN_MEMORY if in_memory is None else in_memory
         loaders = parquet_loaders(source, correct_noise=correct_noise)
         fits = sum(load.rows for load in loaders) <= in_memory
         yield [_Held(_joined([load() for load in loaders]))] if fits and loaders else list(loaders)
         return
+    from datasets import Dataset, DatasetDict
+
+    if in_memory is None:
+        in_memory = IN_MEMORY if isinstance(source, Dataset | DatasetDict) else IN_MEMORY_OF_STREAMS
     if correct_noise:
         from hf_datamap.noise import without_noise
 
@@ -84,14 +91,8 @@ def wanted(names: Sequence[str]) -> list[str]:
     return [columns.MEAN, columns.VARIANCE, *(name for name in _STATISTICS if name in names)]
 
 
-def floats(table: pa.Table, name: str) -> np.ndarray:
-    """A column as float32, NaN for null."""
-    column = table[name].cast(pa.float32())
-    return np.asarray(column.fill_null(np.nan).to_numpy()) if column.null_count else np.asarray(column.to_numpy())
-
-
 def _values(table: pa.Table) -> dict[str, np.ndarray]:
-    return {name: floats(table, name) for name in table.column_names}
+    return {name: columns.floats(table, name) for name in table.column_names}
 
 
 def _pieces(ds: Dataset | DatasetDict | IterableDataset) -> Iterator[Block]:
@@ -103,13 +104,14 @@ def _pieces(ds: Dataset | DatasetDict | IterableDataset) -> Iterator[Block]:
             yield from _pieces(split)
         return
     names = wanted(list(ds.column_names or ()))
-    if isinstance(ds, Dataset):
+    if not isinstance(ds, Dataset):
+        known = ds.select_columns(names) if ds.column_names else ds
+        for batch in known.with_format("arrow").iter(_READ):
+            yield Block(_values(batch.select(wanted(batch.column_names))))
+    else:
         table = ds.select_columns(names).with_format("arrow")[:]
         for start in range(0, table.num_rows or 1, _BLOCK):
             yield Block(_values(table.slice(start, _BLOCK)))
-        return
-    for batch in ds.select_columns(names).with_format("arrow").iter(_READ):
-        yield Block(_values(batch))
 
 
 # --- blocks -----------------------------------------------------------------------------------------------------------

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -16,36 +15,28 @@ import xxhash
 
 from hf_datamap import columns
 from hf_datamap.budget import Budget, Prices, Usage
-from hf_datamap.datamap import DataMap, with_columns
-from hf_datamap.engine import engine, kind_of
-from hf_datamap.errors import BudgetError, LayoutError, MapError, RowError
-from hf_datamap.layouts import Example, Layout, choose_layout, detect_layout, parse_path
-from hf_datamap.mapping import score_fn
-from hf_datamap.outcomes import (
-    AnyScorer,
-    Outcome,
-    columns_of,
-    examples_of,
-    is_cheap,
-    layout_for,
-    prepare,
-    release,
-    schema_of,
-    score_here,
-    table_of,
-    with_labels,
-)
+from hf_datamap.datamap import DataMap, assign_stream, with_columns
+from hf_datamap.errors import BudgetError, LayoutError, MapError, RowError, ScorerError
+from hf_datamap.layouts import Example, Layout, choose_layout, detect_layout
+from hf_datamap.noise import without_noise
+from hf_datamap.outcomes import AnyScorer, checked, is_cheap, layout_for, release
 from hf_datamap.scorers.base import Task, TaskScorer
-from hf_datamap.scorers.columns import ColumnScorer, scores_at
+from hf_datamap.scorers.columns import ColumnScorer
 from hf_datamap.scorers.panel import Panel
+from hf_datamap.scoring_job import READ, Progress, ScoringJob, added_schema, batches, needed_columns, score_table
 from hf_datamap.store import Keys, Store
+from hf_datamap.streams import by_row_group, map_tables, with_table
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, IterableDataset
 
     from hf_datamap.datamap import AnyDataset
 
-_READ: Final = 256  # rows read at a time
+_STATUSES: Final = (columns.OK, columns.PARTIAL, columns.FAILED, columns.SKIPPED)
+_STREAMED: Final = 10_000  # rows of a stream scored at a time, where that needs no requests
+_STREAMED_ASKING: Final = (
+    2_000  # otherwise: the last answers to one table are waited for before the next is asked about
+)
 _HASHED: Final = 100_000  # rows digested at a time
 
 
@@ -67,7 +58,8 @@ def annotate(
     call goes on where an earlier one ended.
 
     Args:
-        ds: a `Dataset`, a `DatasetDict` (its splits are cut together) or an `IterableDataset` (read twice, lazily).
+        ds: a `Dataset`, a `DatasetDict` (its splits are cut together) or an `IterableDataset`: read once now, a few
+            thousand rows at a time, and once more, lazily, as the result is read.
         scorer: any scorer.
         layout: where prompt and responses are; detected from the columns by default.
         budget: what may be spent; rows beyond it are ``skipped``.
@@ -92,7 +84,7 @@ def annotate(
     if isinstance(ds, IterableDataset):
         if budget is not None and budget != Budget(prices=budget.prices):
             raise BudgetError("a stream, scored as it is read, has no budget: take(n) of it, or load it as a Dataset")
-        return _annotate_stream(ds, scorer, layout, options, source)
+        return _annotate_stream(ds, scorer, layout, options, source=source, progress=progress)
     splits = dict(ds) if isinstance(ds, DatasetDict) else {"": ds}
     rows = sum(len(split) for split in splits.values())
     if not rows:
@@ -100,7 +92,7 @@ def annotate(
     layout = layout_for(scorer, _layout_for(splits, layout))
     budget, usage = budget or Budget(), Usage()
     bar = Progress(usage, rows, progress)
-    jobs = {name: _Job(split, layout, budget=budget, usage=usage, progress=bar) for name, split in splits.items()}
+    jobs = {name: ScoringJob(split, layout, budget=budget, usage=usage, progress=bar) for name, split in splits.items()}
     try:
         scorer, tables = _run_all(jobs, scorer)
     finally:
@@ -144,7 +136,9 @@ def fit_panel(
     layout = layout_for(panel, _layout_for(splits, layout))
     usage = Usage()
     bar = Progress(usage, sum(len(split) for split in splits.values()), progress)
-    jobs = [_Job(split, layout, budget=budget or Budget(), usage=usage, progress=bar) for split in splits.values()]
+    jobs = [
+        ScoringJob(split, layout, budget=budget or Budget(), usage=usage, progress=bar) for split in splits.values()
+    ]
     try:
         return panel.fitted([outcome for job in jobs for outcome in job.collect(panel.listening())])
     finally:
@@ -152,12 +146,10 @@ def fit_panel(
         release(panel)
 
 
-def _run_all(jobs: Mapping[str, _Job], scorer: AnyScorer) -> tuple[AnyScorer, dict[str, pa.Table]]:
+def _run_all(jobs: Mapping[str, ScoringJob], scorer: AnyScorer) -> tuple[AnyScorer, dict[str, pa.Table]]:
     """Score every split; a panel without scales gets them from all of them."""
-    if isinstance(scorer, ColumnScorer):
-        return scorer, {name: job.from_columns(scorer) for name, job in jobs.items()}
     if not isinstance(scorer, Panel) or scorer.scales is not None:
-        return scorer, {name: job.table(job.collect(scorer), scorer) for name, job in jobs.items()}
+        return scorer, {name: job.run(scorer) for name, job in jobs.items()}
     gathered = {name: job.collect(scorer.listening()) for name, job in jobs.items()}
     panel = scorer.fitted([outcome for outcomes in gathered.values() for outcome in outcomes])
     return panel, {
@@ -172,7 +164,7 @@ def _statuses(tables: Iterable[pa.Table]) -> dict[str, int]:
     for table in tables:
         for entry in pc.value_counts(table[columns.STATUS]).to_pylist():
             found[entry["values"]] += entry["counts"]
-    return {name: found[name] for name in (columns.OK, columns.PARTIAL, columns.FAILED, columns.SKIPPED)}
+    return {name: found[name] for name in _STATUSES}
 
 
 @dataclass(frozen=True)
@@ -230,7 +222,7 @@ def estimate(ds: Dataset, scorer: AnyScorer, *, layout: Layout | None = None, pr
     paying = scorer if isinstance(scorer, TaskScorer) else None
     store, keys = (Store() if paying else None), _KeyRing()
     known = 0
-    for batch in _batches(ds, layout.columns, _READ):
+    for batch in batches(ds, layout.columns, READ):
         for example in layout.read_batch(batch):
             if isinstance(example, RowError):
                 reasons[example.reason] += 1
@@ -304,123 +296,63 @@ def _content(table: pa.Table) -> bytes:
     return digest.digest()
 
 
-class _Job:
-    """Scoring one `Dataset`: outcomes, and the added columns as an Arrow table, in row order."""
-
-    def __init__(self, ds: Dataset, layout: Layout, *, budget: Budget, usage: Usage, progress: Progress) -> None:
-        self.ds, self.layout = ds, layout
-        self.budget, self.usage, self.progress = budget, usage, progress
-        self._annotations: list[list[float | None] | None] = []
-
-    def collect(self, scorer: AnyScorer) -> list[Outcome]:
-        """Score every row."""
-        if not is_cheap(scorer):
-            outcomes, run = prepare(scorer, self._examples(scorer), budget=self.budget, usage=self.usage)
-            engine().run(run, self.progress.show)
-            return outcomes
-        outcomes = []
-        for example in self._examples(scorer):
-            outcomes.append(score_here(scorer, example))
-            self._count(outcomes[-1])
-        return outcomes
-
-    def table(self, outcomes: list[Outcome], scorer: AnyScorer) -> pa.Table:
-        """The columns of what was collected."""
-        table = table_of(outcomes, scorer)
-        if not any(annotations for annotations in self._annotations):
-            return with_labels(table, None)
-        return with_labels(table, columns.padded(pa.array(self._annotations, pa.list_(pa.float64()))))
-
-    def _count(self, outcome: Outcome) -> None:
-        self.usage.rows += 1
-        if not isinstance(outcome, RowError):
-            self.usage.failed.update(kind_of(score.error) for score in outcome if score.value is None)
-        if self.usage.rows % _READ == 0:
-            self.progress.show()
-
-    def _examples(self, scorer: AnyScorer) -> Iterator[Example | RowError]:
-        for batch in _batches(self.ds, self.layout.columns, _READ):
-            for example in examples_of(scorer, self.layout, batch):
-                labels = None if isinstance(example, RowError) else example.annotations
-                self._annotations.append(labels)
-                yield example
-
-    def from_columns(self, scorer: ColumnScorer) -> pa.Table:
-        """Scores that are in the data need no texts; annotations only where they are more than numbers."""
-        paths = scorer.columns(self.layout)
-        labels = tuple(self.layout.annotations or ()) if self.layout.label == "scores" else ()
-        numeric = bool(labels)
-        heads = {str(parse_path(path)[0]) for path in (*paths, *labels, *self.layout.responses)}
-        tables = []
-        for batch in _batches(self.ds, tuple(heads) if numeric else (*heads, *self.layout.columns), 10_000):
-            table = columns_of(scorer, batch, self.layout)
-            if numeric:
-                given = columns.padded(scores_at(batch, labels))
-            else:
-                read = self.layout.read_batch(batch)
-                lists = [None if isinstance(row, RowError) else row.annotations for row in read]
-                given = columns.padded(pa.array(lists, pa.list_(pa.float64())))
-            tables.append(with_labels(table, given))
-            self.usage.rows += batch.num_rows
-            self.progress.show()
-        return pa.concat_tables(tables) if tables else with_labels(table_of([], scorer), None)
-
-
-class Progress:
-    """A bar on stderr: rows done, and what the endpoint makes of it."""
-
-    def __init__(self, usage: Usage, total: int, wanted: bool | None, what: str = "scoring") -> None:
-        from datasets import is_progress_bar_enabled
-        from tqdm.auto import tqdm
-
-        hidden = not (is_progress_bar_enabled() if wanted is None else wanted)
-        self._usage = usage
-        often = 0.2 if sys.stderr.isatty() else 10.0  # seconds; a log file wants few lines
-        self._bar = tqdm(total=total, desc=what, unit=" rows", disable=hidden, mininterval=often)
-
-    def show(self) -> None:
-        """Bring the bar up to date."""
-        usage = self._usage
-        words = {
-            "in flight": usage.in_flight,
-            "from store": usage.from_store,
-            "retried": usage.retried,
-            "failed": sum(usage.failed.values()),
-        }
-        self._bar.set_postfix({name: value for name, value in words.items() if value}, refresh=False)
-        self._bar.update(usage.rows - self._bar.n)
-
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        self.show()
-        self._bar.close()
-
-
 def _annotate_stream(
     ds: IterableDataset,
     scorer: AnyScorer,
     layout: Layout | None,
     options: Mapping[str, Any],
+    *,
     source: Mapping[str, Any] | None,
+    progress: bool | None,
 ) -> tuple[IterableDataset, DataMap]:
-    """Score lazily, fit in one pass, assign lazily: what is bought in the first pass is read back in the second."""
-    if layout is None:
-        sample = list(ds.take(8))
-        if not sample:
-            raise MapError("the dataset has no rows: there is nothing to map")
-        layout = detect_layout(ds.features or sample[0], sample=sample)
-    scored = ds.map(
-        score_fn(scorer, layout=layout),
-        batched=True,
-        features=columns.features(ds.features, schema_of(scorer)) if ds.features else None,
-    )
-    data_map = DataMap.fit(scored, **options, provenance=_provenance(scorer, layout, Usage(), Budget(), source))
-    return data_map.assign(scored), data_map
+    """Score and fit in one pass, then score and assign lazily: what was bought in the first pass is read back."""
+    if isinstance(checked(scorer), Panel) and getattr(scorer, "scales", None) is None:
+        raise ScorerError(
+            "a panel needs all scores of its members at once: panel = dm.fit_panel(panel, some_rows) first"
+        )
+    ds = by_row_group(ds)
+    layout = layout_for(scorer, layout or _layout_of_stream(ds))
+    size = _STREAMED if isinstance(scorer, ColumnScorer) or is_cheap(scorer) else _STREAMED_ASKING
+    needed = needed_columns(scorer, layout)
+    narrow = ds.select_columns([name for name in ds.column_names if name in needed]) if ds.column_names else ds
+    first, again = _StreamJob(scorer, layout), _StreamJob(scorer, layout)
+    first.progress = Progress(first.usage, None, progress)
+    try:
+        data_map = DataMap.fit(map_tables(narrow, first, added_schema(scorer), size), **options)
+    finally:
+        first.progress.close()
+        release(scorer)
+    if not data_map.rows:
+        raise MapError("the dataset has no rows: there is nothing to map")
+    provenance = _provenance(scorer, layout, first.usage, Budget(), source)
+    provenance["rows"] = {name: first.statuses[name] for name in _STATUSES}
+    data_map = data_map.model_copy(update={"provenance": provenance})
+    scored = map_tables(ds, again, added_schema(scorer), size)
+    return assign_stream(without_noise(scored) if data_map.corrected else scored, data_map), data_map
 
 
-def _batches(ds: Dataset, names: Sequence[str], size: int) -> Iterator[pa.Table]:
-    kept = [name for name in ds.column_names if name in set(names)]
-    yield from ds.select_columns(kept).with_format("arrow").iter(size)
+def _layout_of_stream(ds: IterableDataset) -> Layout:
+    sample = list(ds.take(8).with_format(None))
+    if not sample:
+        raise MapError("the dataset has no rows: there is nothing to map")
+    return detect_layout(ds.features or sample[0], sample=sample)
+
+
+class _StreamJob:
+    """Scores the tables of a stream, and counts."""
+
+    def __init__(self, scorer: AnyScorer, layout: Layout) -> None:
+        self.scorer, self.layout = scorer, layout
+        self.usage, self.statuses = Usage(), Counter[str]()
+        self.progress: Progress | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _StreamJob, (self.scorer, self.layout)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        added = score_table(table, self.scorer, self.layout, usage=self.usage, progress=self.progress)
+        self.statuses.update(_statuses([added]))
+        return with_table(table, added)
 
 
 def _provenance(

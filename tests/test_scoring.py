@@ -2,11 +2,13 @@
 
 import math
 
+import pyarrow as pa
 import pytest
-from datasets import Dataset, DatasetDict, IterableDataset, concatenate_datasets
+from datasets import Dataset, DatasetDict, IterableDataset, concatenate_datasets, load_dataset
 
 import hf_datamap as dm
 from hf_datamap import columns
+from hf_datamap.errors import MapError, ScorerError
 from hf_datamap.scoring import estimate
 from tests.rows import graded, rows, scores
 from tests.servers.llm import LLMServer
@@ -141,6 +143,49 @@ def test_streams(judge, server):
     assert [row["datamap_scores"] for row in found] == scores(20)
     assert [row["prompt"] for row in found] == [row["prompt"] for row in rows(20)]
     assert {row["datamap_region"] for row in found} <= set(columns.REGIONS)
+
+
+def test_a_stream_gets_the_columns_of_a_dataset(judge, server, tmp_path):
+    """All of them, ties included: with scores of 1 to 10 many rows are on the boundaries."""
+    ds = Dataset.from_list(rows(60))
+    ds.to_parquet(tmp_path / "train.parquet", batch_size=7)
+    expected, expected_map = annotate(ds, judge)
+    streams = {
+        "files": load_dataset("parquet", data_files=str(tmp_path / "train.parquet"), split="train", streaming=True),
+        "shards": ds.to_iterable_dataset(num_shards=4),
+        "arrow": ds.to_iterable_dataset().with_format("arrow"),
+        "unknown": IterableDataset.from_generator(lambda: iter(rows(60))),
+    }
+    for name, stream in streams.items():
+        out, data_map = annotate(stream, judge)
+        assert data_map.model_copy(update={"provenance": {}}) == expected_map.model_copy(update={"provenance": {}}), (
+            name
+        )
+        assert data_map.provenance["rows"] == expected_map.provenance["rows"]
+        assert (data_map.provenance["usage"]["requests"], data_map.provenance["usage"]["from_store"]) == (0, 120)
+        found = list(out.with_format(None))
+        assert found == list(expected), name
+    assert out.features is None
+    assert isinstance(next(iter(annotate(streams["arrow"], judge)[0].iter(5))), pa.Table)
+    assert len(server.requests) == 120
+
+
+def test_a_stream_of_scores_that_ship_with_the_data():
+    ds = Dataset.from_list([{"prompt": "p", "responses": ["a", "b"], "rating": [float(i % 5), 1.0]} for i in range(40)])
+    expected, expected_map = annotate(ds, dm.ColumnScorer("rating"))
+    out, data_map = annotate(ds.to_iterable_dataset(), dm.ColumnScorer("rating"))
+    assert (data_map.variance, data_map.mean) == (expected_map.variance, expected_map.mean)
+    assert expected_map.variance.ties > expected_map.variance.below > 0
+    assert list(out) == list(expected)
+
+
+def test_a_panel_without_scales_and_an_empty_stream_are_refused():
+    stream = Dataset.from_list(rows(3)).to_iterable_dataset()
+    panel = dm.Panel([dm.ColumnScorer("a"), dm.ColumnScorer("b")])
+    with pytest.raises(ScorerError, match="fit_panel"):
+        annotate(stream, panel)
+    with pytest.raises(MapError, match="no rows"):
+        annotate(stream.take(0), dm.ColumnScorer("a"))
 
 
 def test_an_estimate_is_what_is_then_sent(judge, server):

@@ -145,7 +145,7 @@ def converse(
     progress: bool | None,
 ) -> None:
     """Talk about every item in the engine, with a bar on stderr."""
-    from hf_datamap.scoring import Progress
+    from hf_datamap.scoring_job import Progress
 
     bar = Progress(usage, len(items), progress, "asking")
     try:
