@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from collections import Counter
@@ -41,20 +42,29 @@ class Budget:
         tokens: input plus output tokens, as the endpoint counts them.
         cost: US dollars; needs `prices`.
         prices: what the endpoint charges.
+        rate: requests per second, retries included; a pace rather than an end.
     """
 
     requests: int | None = None
     tokens: int | None = None
     cost: float | None = None
     prices: Prices | None = None
+    rate: float | None = None
 
     def __post_init__(self) -> None:
+        if self.rate is not None and not 0 < self.rate < math.inf:
+            raise BudgetError(f"a rate of {self.rate} requests per second cannot be kept: it must be above 0")
         for name in ("requests", "tokens", "cost"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise BudgetError(f"a budget of {value} {name} cannot be kept: it must be a number, and not negative")
         if self.cost is not None and self.prices is None:
             raise BudgetError("a budget in dollars needs the prices: --price IN,OUT (dollars per million tokens)")
+
+    @property
+    def limited(self) -> bool:
+        """Whether it limits anything."""
+        return any(limit is not None for limit in (self.requests, self.tokens, self.cost, self.rate))
 
     @classmethod
     def parse(cls, text: str, prices: Prices | None = None) -> Self:
@@ -90,6 +100,7 @@ class Usage:
         failed: reasons for responses without a score, with counts.
         stopped: why the run ended early, empty otherwise.
         answered: replies paid for.
+        next_turn: when the next request may be sent under a rate, on the clock of the loop that sends.
     """
 
     rows: int = 0
@@ -102,12 +113,28 @@ class Usage:
     failed: Counter[str] = field(default_factory=Counter)
     stopped: str = ""
     answered: int = 0
+    next_turn: float = 0.0
 
     def paid(self, input_tokens: int, output_tokens: int) -> None:
         """Count an answer."""
         self.answered += 1
         self.input_tokens += input_tokens
         self.output_tokens += output_tokens
+
+    async def admit(self, budget: Budget, guess: tuple[int, int] = (0, 0)) -> str:
+        """Wait for the turn of a request; say why it may not be sent, nothing when it may.
+
+        Args:
+            budget: the limits.
+            guess: see `exceeds`.
+        """
+        if budget.rate is not None:
+            now = asyncio.get_running_loop().time()
+            turn = max(now, self.next_turn)
+            self.next_turn = turn + 1 / budget.rate
+            if turn > now:
+                await asyncio.sleep(turn - now)
+        return self.exceeds(budget, guess)
 
     def exceeds(self, budget: Budget, guess: tuple[int, int] = (0, 0)) -> str:
         """Why the next request may not be sent; empty when it may.

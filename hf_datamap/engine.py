@@ -26,7 +26,7 @@ from hf_datamap.errors import DataMapError, EndpointError, ScorerError
 from hf_datamap.lane import TOO_LONG, Lane
 from hf_datamap.layouts.example import Example
 from hf_datamap.scorers.base import Answer, Ask, Asked, Overloaded, Score, Task, TaskScorer, Unanswered
-from hf_datamap.store import Store, canonical
+from hf_datamap.store import Answers, Store, canonical
 
 _CHUNK = 64  # rows looked up in the store at a time: few enough not to hold up requests under way
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 60.0  # seconds between tries
@@ -67,7 +67,7 @@ class Run:
     error: BaseException | None = None
     lost: dict[int, str] = field(default_factory=dict)  # members of a panel that cannot work, and why
     _lanes: dict[int, Lane] = field(default_factory=dict)
-    _store: Store | None = None
+    _store: Answers | None = None
 
     def fail(self, error: BaseException) -> None:
         """End the run with an error: the first one counts."""
@@ -76,14 +76,14 @@ class Run:
             self.error = error
 
     @property
-    def store(self) -> Store:
+    def store(self) -> Answers:
         """Where answers are kept; the engine sets it when the run begins."""
         if self._store is None:
             raise RuntimeError("the run has not begun")
         return self._store
 
     @store.setter
-    def store(self, store: Store) -> None:
+    def store(self, store: Answers) -> None:
         self._store = store
 
 
@@ -107,6 +107,7 @@ class Engine:
         self._lanes: dict[bytes, Lane] = {}
         self._closing: dict[bytes, Any] = {}
         self._stores: dict[Path, Store] = {}
+        self.shared: Answers | None = None  # instead of a store of this machine, when several machines work together
         self._thread = threading.Thread(target=self._loop.run_forever, name="hf_datamap", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -217,7 +218,9 @@ class Engine:
             for worker in ended:  # the first error is in run.error; asyncio would complain of the others
                 _ = worker.cancelled() or worker.exception()
 
-    def _open(self) -> Store:
+    def _open(self) -> Answers:
+        if self.shared is not None:
+            return self.shared
         folder = env.cache_dir()
         store = self._stores.get(folder)
         if store is None or not store.path.exists():  # it may be deleted under us, in a notebook
@@ -352,7 +355,7 @@ class Engine:
             async with lane:
                 if run.stopping:
                     raise Interrupted("stopped before it was asked")
-                if reason := usage.exceeds(run.budget, self._guess(usage, scorer, task)):
+                if reason := await usage.admit(run.budget, self._guess(usage, scorer, task)):
                     raise Interrupted(SKIPPED_MARK + reason)
                 try:
                     answer = await self._ask(usage, lane, scorer, task)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hf_datamap import columns
 from hf_datamap.datamap import DataMap
 from hf_datamap.errors import SourceError
 
@@ -17,6 +22,7 @@ if TYPE_CHECKING:
 
 MAP_FILE, PICTURE, CARD = "datamap.json", "map.png", "README.md"
 _SHARD_BYTES = 500_000_000
+_DRAWN = 1_000_000  # rows in a picture
 _PARTS = {"data", MAP_FILE, PICTURE, CARD}
 
 
@@ -64,16 +70,77 @@ def write_folder(ds: Dataset | DatasetDict, data_map: DataMap, out: Path, *, tit
     from hf_datamap.card import render
     from hf_datamap.plot import draw
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    existing = (out / CARD).read_text(encoding="utf-8") if (out / CARD).is_file() else ""
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        new = Path(scratch) / "new"
+    with _replacing(out) as (new, existing):
         (new / "data").mkdir(parents=True)
         for name, split in _splits(ds).items():
             _write_split(split, new / "data", name)
         data_map.save(new / MAP_FILE)
         draw(ds, data_map, new / PICTURE, title=title)
         (new / CARD).write_text(render(ds, data_map, existing=existing), encoding="utf-8")
+
+
+def write_parts(data: Path, sample: Path, split: str, data_map: DataMap, out: Path, *, title: str = "") -> None:
+    """Write the same folder around data files that are there already; they are moved.
+
+    Args:
+        data: folder of the finished Parquet files, on the same disk as ``out``.
+        sample: folder of Parquet files with some of their rows, in order, for what the card tells of texts.
+        split: the split that they hold.
+        data_map: their map.
+        out: the folder, made if needed.
+        title: a line above the picture.
+    """
+    from hf_datamap.card import Config, Place, compose, gather
+    from hf_datamap.index import layout_of, survey
+    from hf_datamap.plot import draw
+
+    files = sorted(data.glob("*.parquet"))
+    told = _read(sorted(sample.glob("*.parquet")), split)
+    with _replacing(out) as (new, existing):
+        data_map.save(new / MAP_FILE)
+        every = max(1, math.ceil(data_map.rows / _DRAWN))
+        draw(
+            _read(files, split, [columns.MEAN, columns.VARIANCE], every),
+            data_map,
+            new / PICTURE,
+            title=title,
+            every=every,
+        )
+        facts = gather(survey(told, layout_of(data_map.provenance)), data_map)
+        if len(told) < data_map.rows:
+            facts = facts.counted({split: data_map.rows})
+        config = Config(Place().config, "data", told.features, facts.splits, {split: _decoded(files)})
+        (new / CARD).write_text(compose(facts, [config], Place(), existing), encoding="utf-8")
+        shutil.move(data, new / "data")
+
+
+def _read(files: Sequence[Path], split: str, names: list[str] | None = None, every: int = 1) -> Dataset:
+    """Read some columns, or all, of one row in so many."""
+    from datasets import Dataset
+
+    tables, row = [], 0
+    for file in files:
+        table = pq.read_table(file, columns=names)
+        tables.append(table.take(list(range(-row % every, table.num_rows, every))) if every > 1 else table)
+        row += table.num_rows
+    return Dataset(pa.concat_tables(tables), split=split)
+
+
+def _decoded(files: Sequence[Path]) -> int:
+    """Bytes of all values."""
+    parts = [pq.read_metadata(file) for file in files]
+    return sum(part.row_group(group).total_byte_size for part in parts for group in range(part.num_row_groups))
+
+
+@contextmanager
+def _replacing(out: Path) -> Iterator[tuple[Path, str]]:
+    """Give a folder to write the new parts to, which then take the place of the old ones, and the card there is."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    existing = (out / CARD).read_text(encoding="utf-8") if (out / CARD).is_file() else ""
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        new = Path(scratch) / "new"
+        new.mkdir()
+        yield new, existing
         out.mkdir(exist_ok=True)
         # The map goes last: a folder without it is not taken for a finished one.
         for part in sorted(_PARTS, key=lambda part: part == MAP_FILE):

@@ -28,7 +28,12 @@ _BINS = 60
 
 
 def draw(
-    ds: Dataset | DatasetDict | IterableDataset, data_map: DataMap, path: str | Path | None = None, *, title: str = ""
+    ds: Dataset | DatasetDict | IterableDataset,
+    data_map: DataMap,
+    path: str | Path | None = None,
+    *,
+    title: str = "",
+    every: int = 1,
 ) -> Figure:
     """Draw a map.
 
@@ -39,6 +44,7 @@ def draw(
         data_map: its map.
         path: a PNG (or any format of matplotlib) to write; the same map gives the same bytes.
         title: a line above the picture.
+        every: that ``ds`` holds one row in so many of the mapped dataset.
 
     Returns:
         The matplotlib figure.
@@ -60,8 +66,9 @@ def draw(
         _density(scatter, x, y, COLOURS[name]) if dense else _discs(scatter, x, y, COLOURS[name])
     _histograms(top, side, {name: points[name] for name in names}, xmax, (low - pad, high + pad))
     _boundaries(scatter, data_map)
-    note = "" if dense else "area of a disc = rows on it"
-    _words(figure, scatter, data_map, title, [note, f"{beyond:,} rows beyond the right edge" if beyond else ""])
+    notes = ["" if dense else "area of a disc = rows on it", f"one row in {every:,} drawn" if every > 1 else ""]
+    notes.append(f"{beyond * every:,} rows beyond the right edge" if beyond else "")
+    _words(figure, scatter, data_map, title, notes)
     if path is not None:
         figure.savefig(path, dpi=150, metadata={"Software": None} if str(path).endswith(".png") else None)
     return figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from hf_datamap.datamap import AnyDataset
 
-_STATUSES: Final = (columns.OK, columns.PARTIAL, columns.FAILED, columns.SKIPPED)
 _STREAMED: Final = 10_000  # rows of a stream scored at a time, where that needs no requests
 _STREAMED_ASKING: Final = (
     2_000  # otherwise: the last answers to one table are waited for before the next is asked about
@@ -82,7 +81,7 @@ def annotate(
 
     options: dict[str, Any] = {"low_variance": low_variance, "low_mean": low_mean, "correct_noise": correct_noise}
     if isinstance(ds, IterableDataset):
-        if budget is not None and budget != Budget(prices=budget.prices):
+        if budget is not None and budget.limited:
             raise BudgetError("a stream, scored as it is read, has no budget: take(n) of it, or load it as a Dataset")
         return _annotate_stream(ds, scorer, layout, options, source=source, progress=progress)
     splits = dict(ds) if isinstance(ds, DatasetDict) else {"": ds}
@@ -100,8 +99,8 @@ def annotate(
         release(scorer)
     scored = {name: with_columns(split, tables[name], _content(tables[name])) for name, split in splits.items()}
     whole = DatasetDict(scored) if isinstance(ds, DatasetDict) else scored[""]
-    provenance = _provenance(scorer, layout, usage, budget, source)
-    provenance["rows"] = _statuses(tables.values())
+    provenance = provenance_of(scorer, layout, usage, budget, source)
+    provenance["rows"] = statuses_of(*(table[columns.STATUS] for table in tables.values()))
     if isinstance(scorer, Panel) and scorer.report is not None:
         provenance["panel"] = scorer.report.to_dict()
     data_map = DataMap.fit(whole, **options, provenance=provenance)
@@ -158,13 +157,15 @@ def _run_all(jobs: Mapping[str, ScoringJob], scorer: AnyScorer) -> tuple[AnyScor
     }
 
 
-def _statuses(tables: Iterable[pa.Table]) -> dict[str, int]:
-    """Rows per status."""
-    found: Counter[str] = Counter()
-    for table in tables:
-        for entry in pc.value_counts(table[columns.STATUS]).to_pylist():
-            found[entry["values"]] += entry["counts"]
-    return {name: found[name] for name in _STATUSES}
+def statuses_of(*found: pa.ChunkedArray | Mapping[str, int]) -> dict[str, int]:
+    """Rows per status, of columns of them or of counts."""
+    rows: Counter[str] = Counter()
+    for statuses in found:
+        if isinstance(statuses, Mapping):
+            rows.update(statuses)
+        else:
+            rows.update({entry["values"]: entry["counts"] for entry in pc.value_counts(statuses).to_pylist()})
+    return {name: rows[name] for name in (columns.OK, columns.PARTIAL, columns.FAILED, columns.SKIPPED)}
 
 
 @dataclass(frozen=True)
@@ -324,8 +325,8 @@ def _annotate_stream(
         release(scorer)
     if not data_map.rows:
         raise MapError("the dataset has no rows: there is nothing to map")
-    provenance = _provenance(scorer, layout, first.usage, Budget(), source)
-    provenance["rows"] = {name: first.statuses[name] for name in _STATUSES}
+    provenance = provenance_of(scorer, layout, first.usage, Budget(), source)
+    provenance["rows"] = statuses_of(first.statuses)
     data_map = data_map.model_copy(update={"provenance": provenance})
     scored = map_tables(ds, again, added_schema(scorer), size)
     return assign_stream(without_noise(scored) if data_map.corrected else scored, data_map), data_map
@@ -351,13 +352,14 @@ class _StreamJob:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         added = score_table(table, self.scorer, self.layout, usage=self.usage, progress=self.progress)
-        self.statuses.update(_statuses([added]))
+        self.statuses.update(statuses_of(added[columns.STATUS]))
         return with_table(table, added)
 
 
-def _provenance(
+def provenance_of(
     scorer: AnyScorer, layout: Layout, usage: Usage, budget: Budget, source: Mapping[str, Any] | None
 ) -> dict[str, Any]:
+    """How scores came about, for a map."""
     return {
         "scorer": dict(scorer.identity),
         "layout": {**layout.to_dict(), "name": layout.name, "why": layout.why},

@@ -82,11 +82,16 @@ def score_table(
 
 
 class ScoringJob:
-    """Scoring one `Dataset`: outcomes, and the added columns as an Arrow table, in row order."""
+    """Scoring one `Dataset`: outcomes, and the added columns as an Arrow table, in row order.
+
+    Attributes:
+        open: rows that lack a score which another run might get.
+    """
 
     def __init__(self, ds: Dataset, layout: Layout, *, budget: Budget, usage: Usage, progress: Progress) -> None:
         self.ds, self.layout = ds, layout
         self.budget, self.usage, self.progress = budget, usage, progress
+        self.open = 0
         self._annotations: list[list[float | None] | None] = []
 
     def run(self, scorer: AnyScorer) -> pa.Table:
@@ -100,6 +105,9 @@ class ScoringJob:
         if not is_cheap(scorer):
             outcomes, run = prepare(scorer, self._examples(scorer), budget=self.budget, usage=self.usage)
             engine().run(run, self.progress.show)
+            self.open += sum(
+                any(score.value is None for score in scores) for scores in outcomes if not isinstance(scores, RowError)
+            )
             return outcomes
         outcomes = []
         for example in self._examples(scorer):

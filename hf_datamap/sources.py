@@ -84,6 +84,34 @@ def load_source(
     return _hub(name, split, config, revision, streaming=streaming)
 
 
+def parquet_shards(
+    source: str | Path, split: str | None = None, config: str | None = None, revision: str | None = None
+) -> list[str] | None:
+    """Return the Parquet files (or their ``hf://`` URLs) that one split of a dataset consists of, in order.
+
+    Args:
+        source: see `load_source`.
+        split: see `load_source`.
+        config: see `load_source`.
+        revision: see `load_source`.
+
+    Returns:
+        None where the dataset is kept in another format, or only a slice of a split is asked for.
+
+    Raises:
+        SourceError: see `load_source`.
+    """
+    if split and split.endswith("]"):
+        return None
+    stream = load_source(source, split, config, revision, streaming=True)
+    reader: Any = getattr(stream, "_ex_iterable", None)  # datasets has resolved configurations, splits and patterns
+    builder = getattr(getattr(reader, "generate_tables_fn", None), "__self__", None)
+    files = getattr(reader, "kwargs", {}).get("files")
+    if not any(kind.__module__.endswith(".parquet") for kind in type(builder).__mro__) or not files:
+        return None
+    return [str(file) for file in files]
+
+
 def _loader(path: Path) -> str | None:
     name = path.name.lower()
     return next((loader for ending, loader in LOADERS.items() if name.endswith(ending)), None)

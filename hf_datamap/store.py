@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from hf_datamap import env
 from hf_datamap.errors import DataMapError
@@ -39,6 +40,18 @@ class Keys:
     def of(self, content: JSON) -> bytes:
         """Return the key of the answer to ``content``."""
         return hashlib.blake2b(canonical(content), digest_size=20, key=self._root).digest()
+
+
+class Answers(Protocol):
+    """Where answers are kept."""
+
+    def get(self, keys: Iterable[bytes]) -> dict[bytes, Answer]:
+        """Return the answers there are among ``keys``."""
+        ...
+
+    def put(self, key: bytes, answer: Answer) -> None:
+        """Keep an answer."""
+        ...
 
 
 class Store:

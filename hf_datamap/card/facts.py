@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -100,6 +100,17 @@ class Facts:
     def extended(self) -> bool:
         """Whether the data has grown or shrunk since the thresholds were fitted."""
         return self.rows != self.data_map.rows
+
+    def counted(self, splits: Mapping[str, int]) -> Facts:
+        """The facts of a sample, with the numbers that the map knows of all rows in their place."""
+        whole = {region.name: region for region in self.data_map.regions}
+        names = ("rows", "share", "mean", "variance", "margin", "agreement")
+        regions = tuple(
+            replace(region, **{name: getattr(whole[region.name], name) for name in names}) for region in self.regions
+        )
+        rows, mapped = self.data_map.rows, self.data_map.mapped
+        overall = replace(self.overall, rows=mapped, share=mapped / rows)
+        return replace(self, splits=splits, rows=rows, mapped=mapped, regions=regions, overall=overall)
 
     @property
     def source_id(self) -> str | None:

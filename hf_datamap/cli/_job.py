@@ -63,13 +63,12 @@ class Job:
     @classmethod
     def open(cls, source: str, **given: Any) -> Job:  # noqa: ANN401 - the options above
         """Open the source, find its layout, make the scorer, and say on stderr which. Options not given are not set."""
-        from hf_datamap.layouts import choose_layout, detect_layout
         from hf_datamap.layouts.group import group_rows
-        from hf_datamap.scorers.auto import describe_auto, parse_scorer
+        from hf_datamap.scorers.auto import parse_scorer
         from hf_datamap.sources import load_source
 
         options: defaultdict[str, Any] = defaultdict(lambda: None, given)
-        prices = parse_prices(options["price"])
+        parse_prices(options["price"])
         if options["scorer"] != "auto":
             parse_scorer(options["scorer"], **_judge(options))  # wrong spellings show before anything is read
         ds = load_source(source, options["split"], options["config"], options["revision"])
@@ -77,6 +76,16 @@ class Job:
             ds = group_rows(ds)
         if options["limit"]:
             ds = ds.select(range(min(options["limit"], len(ds))))
+        return cls.on(ds, source, **given)
+
+    @classmethod
+    def on(cls, ds: Dataset, source: str, **given: Any) -> Job:  # noqa: ANN401 - the options above
+        """The same for a dataset, or the first rows of one, that is open already."""
+        from hf_datamap.layouts import choose_layout, detect_layout
+        from hf_datamap.scorers.auto import describe_auto, parse_scorer
+
+        options: defaultdict[str, Any] = defaultdict(lambda: None, given)
+        prices = parse_prices(options["price"])
         if options["layout"]:
             layout = choose_layout(ds, options["layout"])
         else:

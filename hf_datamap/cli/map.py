@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 
 from hf_datamap.cli._batch import batch_file, run_batch
 from hf_datamap.cli._job import Job, job_options
+from hf_datamap.cli._shards import run_shards
 
 if TYPE_CHECKING:
     from hf_datamap.budget import Budget
@@ -22,6 +24,8 @@ Examples:
   hf-datamap map openbmb/UltraFeedback --scorer auto --limit 5000 --out map
   hf-datamap map pairs.jsonl --scorer judge:qwen --base-url http://localhost:8000/v1 --budget 2Mtokens --out map
   hf-datamap map pairs.jsonl --scorer judge:gpt-4o-mini --batch --out map     (again with --resume, to collect)
+  hf-datamap map me/100M-pairs --scorer columns:rating --engine shards --out map
+  hf-datamap map me/100M-pairs --scorer reward:my/rm --engine ray --address auto --out /shared/map
 
 \b
 An interrupted run loses nothing that was paid for: the same command goes on where it ended.
@@ -43,6 +47,25 @@ An interrupted run loses nothing that was paid for: the same command goes on whe
 )
 @click.option("--cancel", is_flag=True, help="Cancel what was submitted; --resume collects what was answered.")
 @click.option("--correct-noise", is_flag=True, help="Take the scorer's own noise out of the variance first.")
+@click.option(
+    "--engine",
+    type=click.Choice(["memory", "shards", "ray"]),
+    default="memory",
+    show_default=True,
+    help="memory: one Dataset. shards: Parquet files part by part, in flat memory, resumed by part, straight from the "
+    "Hub. ray: the same on a Ray cluster (extra ray). The columns are the same.",
+)
+@click.option("--address", help="Ray cluster; left out, the one in RAY_ADDRESS, else one on this machine.")
+@click.option("--workers", type=click.IntRange(min=1), help="Parts under way at once (shards, ray).")
+@click.option(
+    "--keep",
+    type=click.Choice(["all", "added"]),
+    default="all",
+    show_default=True,
+    help="added: only the columns that are added, row by row in SOURCE's order; no other is read (shards, ray).",
+)
+@click.option("--approximate", is_flag=True, help="Boundaries from quantile sketches: fewer passes (shards, ray).")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests per second at most.")
 @click.option("--overwrite", is_flag=True, help="Replace the map of another job in --out.")
 def command(
     source: str,
@@ -53,6 +76,12 @@ def command(
     batch: bool,
     cancel: bool,
     correct_noise: bool,
+    engine: str,
+    address: str | None,
+    workers: int | None,
+    keep: str,
+    approximate: bool,
+    rate: float | None,
     overwrite: bool,
     as_json: bool,
     **options: Any,  # noqa: ANN401 - the options of a job
@@ -73,11 +102,35 @@ def command(
         }
         run_batch(source, out, options, as_json=as_json, **then)
         return
-    job = Job.open(source, **options)
-    limits = Budget.parse(budget, job.prices) if budget else Budget(prices=job.prices)
-    identity = {"scorer": dict(job.scorer.identity), "source": job.source}
-    check_folder(out, identity, overwrite=overwrite and not resume)
-    data_map = run(job, out, limits, title=source, correct_noise=correct_noise)
+    if engine == "memory":
+        only = {
+            "--address": address,
+            "--workers": workers,
+            "--keep added": keep == "added",
+            "--approximate": approximate,
+        }
+        if given := [name for name, value in only.items() if value]:
+            raise click.UsageError(f"{', '.join(given)}: only with --engine shards or ray")
+        job = Job.open(source, **options)
+        limits = Budget.parse(budget, job.prices) if budget else Budget(prices=job.prices)
+        identity = {"scorer": dict(job.scorer.identity), "source": job.source}
+        check_folder(out, identity, overwrite=overwrite and not resume)
+        data_map = run(job, out, replace(limits, rate=rate), title=source, correct_noise=correct_noise)
+    else:
+        data_map = run_shards(
+            source,
+            out,
+            options,
+            engine=engine,
+            address=address,
+            workers=workers,
+            keep=keep,
+            budget=budget,
+            rate=rate,
+            correct_noise=correct_noise,
+            approximate=approximate,
+            overwrite=overwrite and not resume,
+        )
     report(data_map, out, as_json=as_json)
     scored = data_map.rows - unscored(data_map)
     if not scored:

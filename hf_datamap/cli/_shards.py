@@ -1,0 +1,95 @@
+"""``hf-datamap map --engine shards|ray``: part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hf_datamap.cli._job import Job, parse_prices
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from hf_datamap.datamap import DataMap
+    from hf_datamap.shards import Crew
+
+_EXPORTED = 50_000  # rows of a file that data of another format is written to
+
+
+def run_shards(
+    source: str,
+    out: Path,
+    options: dict[str, Any],
+    *,
+    engine: str,
+    address: str | None,
+    workers: int | None,
+    keep: str,
+    budget: str | None,
+    rate: float | None,
+    correct_noise: bool,
+    approximate: bool,
+    overwrite: bool,
+) -> DataMap:
+    """Map SOURCE part by part, and write the folder."""
+    from hf_datamap.budget import Budget
+    from hf_datamap.shards import annotate_files
+
+    files, job = _open(source, out, options)
+    prices = parse_prices(options.get("price"))
+    limits = Budget.parse(budget, prices) if budget else Budget(prices=prices)
+    return annotate_files(
+        files,
+        job.scorer,
+        out,
+        layout=job.layout,
+        budget=replace(limits, rate=rate),
+        correct_noise=correct_noise,
+        approximate=approximate,
+        keep=keep,
+        split=(options.get("split") or "train").partition("[")[0],
+        crew=_crew(engine, address, workers),
+        overwrite=overwrite,
+        progress=True,
+        telling=job.source,
+    )
+
+
+def _open(source: str, out: Path, options: dict[str, Any]) -> tuple[Sequence[str], Job]:
+    """The Parquet files of SOURCE, where they are; of another format, a copy in Parquet beside the folder."""
+    from datasets import Dataset
+
+    from hf_datamap.shards import plan, scratch_of
+    from hf_datamap.sources import parquet_shards
+
+    cut = options.get("limit") or options.get("group")
+    named = (options.get(name) for name in ("split", "config", "revision"))
+    if not cut and (files := parquet_shards(source, *named)):
+        return files, Job.on(Dataset(next(plan(files[:1])[0].batches(8))), source, **options)
+    job = Job.open(source, **options)
+    return _exported(job.ds, scratch_of(out) / "source"), job
+
+
+def _exported(ds: Dataset, folder: Path) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    count = max(1, -(-len(ds) // _EXPORTED))
+    paths = [folder / f"{place:06d}.parquet" for place in range(count)]
+    for place, path in enumerate(paths):
+        ds.shard(count, place, contiguous=True).to_parquet(path)
+    return [str(path) for path in paths]
+
+
+def _crew(engine: str, address: str | None, workers: int | None) -> Crew:
+    if engine == "ray":
+        from hf_datamap.ray import RayCrew
+
+        return RayCrew(address=address, workers=workers)
+    if address:
+        raise click.UsageError("--address is for --engine ray")
+    from hf_datamap.shards import Threads
+
+    return Threads(workers) if workers else Threads()
