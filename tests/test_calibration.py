@@ -13,6 +13,7 @@ from hf_datamap.calibration import accuracy
 from hf_datamap.cli.calibrate import command
 from hf_datamap.layouts import format_path
 from hf_datamap.sources import load_source
+from tests.rows import responses_of
 from tests.servers.llm import LLMServer, completion
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -129,8 +130,7 @@ def test_coverage_and_reasons_are_told():
 
 def test_a_listwise_judge_that_likes_the_first_is_found_out():
     def script(request, _):
-        blocks = request["messages"][1]["content"].split('<response number="')[1:]
-        return completion(request, json.dumps({block.split('"')[0]: 9 - int(block.split('"')[0]) for block in blocks}))
+        return completion(request, json.dumps({number: 9 - int(number) for number in responses_of(request)}))
 
     with LLMServer(script) as server:
         judge = dm.LLMJudge("m", base_url=server.url, mode="listwise")
