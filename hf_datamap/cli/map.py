@@ -111,7 +111,7 @@ def unscored(data_map: DataMap) -> int:
 
 def report(data_map: DataMap, out: Path, *, as_json: bool, then: str = "") -> None:
     """Print what was done."""
-    usage = data_map.provenance["usage"]
+    usage, panel = data_map.provenance["usage"], data_map.provenance.get("panel")
     if as_json:
         found = {
             "out": str(out),
@@ -122,13 +122,24 @@ def report(data_map: DataMap, out: Path, *, as_json: bool, then: str = "") -> No
             "status": data_map.provenance["rows"],
             "usage": usage,
             "scorer": data_map.provenance["scorer"],
-        }
+        } | ({"panel": panel} if panel else {})
         click.echo(json.dumps(found, indent=2))
         return
     click.echo(str(data_map))
     click.echo(_spent(usage, data_map.provenance["rows"]))
+    if panel:
+        click.echo(_agreement(panel))
     click.echo(f"\nmap picture   {out / 'map.png'}\nannotated     {out / 'data'}\ncard          {out / 'README.md'}")
     click.echo(f"next          {then or f'hf-datamap audit {out}'}")
+
+
+def _agreement(panel: dict[str, Any]) -> str:
+    """How far the members of a panel agree."""
+    counts = ", ".join(f"{name} {count:,}" for name, count in zip(panel["members"], panel["scored"], strict=True))
+    taus = [tau for tau in panel["kendall"].values() if tau is not None]
+    alpha = "unknown" if panel["alpha"] is None else f"{panel['alpha']:.3f}"
+    between = f", Kendall's tau between two of them {min(taus):.3f} to {max(taus):.3f}" if taus else ""
+    return f"  panel: {counts} responses scored; Krippendorff's alpha {alpha}{between} (each in datamap.json)"
 
 
 def _spent(usage: dict[str, Any], status: dict[str, int]) -> str:

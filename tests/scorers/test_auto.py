@@ -110,6 +110,6 @@ def test_the_learned_scorers_and_panels_by_name():
     assert parse_scorer("reference").identity["similarity"]["model"] == "sentence-transformers/all-mpnet-base-v2"
     panel = parse_scorer("judge:a+b+judge:c+constraints", base_url="http://h/v1")
     assert list(panel.members) == ["judge_a_b", "judge_c", "constraints"]
-    assert list(parse_scorer("columns:a,b+constraints").members) == ["columns", "constraints"]
+    assert list(parse_scorer("columns:a,b+constraints").members) == ["columns_a_b", "constraints"]
     with pytest.raises(dm.DataMapError, match="need their path"):
         parse_scorer("judge:a+columns", base_url="http://h/v1")

@@ -62,7 +62,7 @@ def test_a_panel_shares_options_out():
     panel = parse_scorer("judge:m+reference@rouge-l+columns:a", {"combine": "median", "samples": 3, "columns": True})
     assert (panel.how, panel.columns, panel.standardise) == ("median", True, "z")
     assert panel.members["judge_m"].samples == 3
-    assert list(panel.members) == ["judge_m", "reference", "columns"]
+    assert list(panel.members) == ["judge_m", "reference", "columns_a"]
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,14 @@ def test_missing_references_are_written_on_the_command_line(rows):
     assert [max(range(2), key=scores.__getitem__) for scores in ds["datamap_scores"]] == [0, 1, 0, 1]
 
 
-def test_served_scorers_on_the_command_line(rows):
+def test_served_scorers_on_the_command_line(rows, capsys):
     def script(request, _):
         return embeddings(request) if "input" in request else classify(request)
 
     with LLMServer(script) as server:
         base = server.url.removesuffix("/v1")
         ds = mapped(rows, "--scorer", f"reward:m@{base}+reference:gold@e@{server.url}", "-o", "columns=true")
+    assert "Krippendorff's alpha" in capsys.readouterr().out
     assert ds["datamap_scores_reward_m"][0] == pytest.approx([0.5, 0.9])
     assert ds["datamap_scores_reference"][0][0] == pytest.approx(1.0)
 
