@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from hf_datamap.engine import engine, kind_of
 from hf_datamap.errors import BudgetError, LayoutError, MapError, RowError
 from hf_datamap.layouts import Example, Layout, choose_layout, detect_layout, parse_path
 from hf_datamap.mapping import score_fn
+from hf_datamap.noise import noise_split
 from hf_datamap.outcomes import (
     AnyScorer,
     Outcome,
@@ -73,7 +75,7 @@ def annotate(
         budget: what may be spent; rows beyond it are ``skipped``.
         low_variance: see `DataMap.fit`.
         low_mean: see `DataMap.fit`.
-        correct_noise: see `DataMap.fit`.
+        correct_noise: see `DataMap.fit`; also adds ``datamap_region_probability``, see `DataMap.assign`.
         progress: whether to show a progress bar on stderr; as ``datasets`` is set by default.
         source: where the data came from, for the provenance record.
 
@@ -112,8 +114,11 @@ def annotate(
     provenance["rows"] = _statuses(tables.values())
     if isinstance(scorer, Panel) and scorer.report is not None:
         provenance["panel"] = scorer.report.to_dict()
+    if any(table[columns.NOISE].null_count < len(table) for table in tables.values()) and (found := noise_split(whole)):
+        # Where nothing varies there is no share, and JSON knows no infinity.
+        provenance["noise"] = {name: value for name, value in asdict(found).items() if math.isfinite(value)}
     data_map = DataMap.fit(whole, **options, provenance=provenance)
-    return data_map.assign(whole), data_map
+    return data_map.assign(whole, probability=correct_noise), data_map
 
 
 def fit_panel(
@@ -415,7 +420,7 @@ def _annotate_stream(
         features=columns.features(ds.features, schema_of(scorer)) if ds.features else None,
     )
     data_map = DataMap.fit(scored, **options, provenance=_provenance(scorer, layout, Usage(), Budget(), source))
-    return data_map.assign(scored), data_map
+    return data_map.assign(scored, probability=data_map.corrected), data_map
 
 
 def _batches(ds: Dataset, names: Sequence[str], size: int) -> Iterator[pa.Table]:

@@ -42,7 +42,11 @@ An interrupted run loses nothing that was paid for: the same command goes on whe
     "written to OUT.batch.json, which can be SOURCE on another machine.",
 )
 @click.option("--cancel", is_flag=True, help="Cancel what was submitted; --resume collects what was answered.")
-@click.option("--correct-noise", is_flag=True, help="Take the scorer's own noise out of the variance first.")
+@click.option(
+    "--correct-noise",
+    is_flag=True,
+    help="Take the scorer's own noise out of the variance first, and say how sure each region is.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the map of another job in --out.")
 def command(
     source: str,
@@ -122,13 +126,15 @@ def report(data_map: DataMap, out: Path, *, as_json: bool, then: str = "") -> No
             "status": data_map.provenance["rows"],
             "usage": usage,
             "scorer": data_map.provenance["scorer"],
-        } | ({"panel": panel} if panel else {})
+        } | {name: data_map.provenance[name] for name in ("panel", "noise") if name in data_map.provenance}
         click.echo(json.dumps(found, indent=2))
         return
     click.echo(str(data_map))
     click.echo(_spent(usage, data_map.provenance["rows"]))
     if panel:
         click.echo(_agreement(panel))
+    if (share := data_map.provenance.get("noise", {}).get("share")) is not None:
+        click.echo(f"  {100 * share:.0f} % of the variance within rows is the scorer's own noise")
     click.echo(f"\nmap picture   {out / 'map.png'}\nannotated     {out / 'data'}\ncard          {out / 'README.md'}")
     click.echo(f"next          {then or f'hf-datamap audit {out}'}")
 
