@@ -189,7 +189,7 @@ class Estimate:
         skipped: rows that cannot, with reasons.
         requests: requests to send; those whose answers are in the store are not counted.
         from_store: answers already there.
-        input_tokens: tokens to send, at about four characters a token.
+        input_tokens: tokens to send, at about four bytes of UTF-8 a token.
         output_tokens: tokens to receive.
         cost: US dollars; None without prices.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from hf_datamap.layouts.example import Message
@@ -31,6 +31,14 @@ _WHY: Final = '"rationale": "<why, in one or two sentences>", '
 def clean(text: str) -> str:
     """Replace lone surrogates, which no endpoint accepts."""
     return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
+
+
+def tokens_of(messages: Iterable[Message]) -> int:
+    """Roughly how many tokens messages are: four bytes of UTF-8 each (ours).
+
+    That is four characters of English, and one and a third of Chinese, Japanese or Korean, as cl100k has it.
+    """
+    return sum(len(message["content"].encode("utf-8", "replace")) for message in messages) // 4 + 8
 
 
 def ask(

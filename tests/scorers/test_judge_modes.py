@@ -290,6 +290,35 @@ def test_listwise_spends_fewer_tokens():
     assert spent(one) > 3 * spent(all_at_once)
 
 
+@pytest.mark.parametrize(
+    ("options", "count", "room"),
+    [
+        ({}, 4, 256),
+        ({"mode": "listwise"}, 4, 256),
+        ({"mode": "listwise"}, 40, 40 * 7),
+        ({"mode": "listwise", "rubric": "ultrafeedback"}, 16, 16 * 40),
+        ({"mode": "listwise", "rubric": "ultrafeedback", "rationales": True}, 40, 40 * (40 + 100)),
+        ({"mode": "listwise", "max_tokens": 99}, 40, 99),
+    ],
+)
+def test_there_is_room_for_all_that_is_asked_for(options, count, room):
+    judge = dm.LLMJudge("m", base_url="http://h/v1", **options)
+    body = judge.body(
+        judge.tasks(Example(({"role": "user", "content": "Q"},), [f"r{i}" for i in range(count)]))[0].payload
+    )
+    assert room <= body["max_tokens"] <= 4 * room
+    assert (body["max_tokens"] == room) == (room in (256, 99))
+
+
+def test_an_estimate_knows_that_other_scripts_take_more_tokens():
+    def sent(text):
+        judge = dm.LLMJudge("m", base_url="http://h/v1")
+        return judge.estimate(judge.tasks(Example(({"role": "user", "content": "Q"},), [text]))[0])[0]
+
+    assert sent("word " * 400) - sent("x") == pytest.approx(500, abs=2)
+    assert sent("한국어입니다" * 100) - sent("x") == pytest.approx(450, abs=2)
+
+
 def test_the_command_line_has_the_judges_options(tmp_path):
     from hf_datamap.cli import main
 
