@@ -1,8 +1,8 @@
 """What judging all responses at once, and by several criteria at once, saves in tokens, on real data.
 
 Counted with a real tokenizer (SmolLM2's, through llama.cpp) where it is installed, and at four bytes a token, as
-estimates have it. The bound of a row is what no listwise prompt can beat while each response is read once: instructions and prompt once
-instead of once per response, and not one token more, 4 (S + P + r + o) / (S + P + 4 r + 4 o).
+estimates have it. The bound of a row is what no listwise prompt can beat while each response is read once: instructions
+and prompt once instead of once per response, and not one token more, 4 (S + P + r + o) / (S + P + 4 r + 4 o).
 """
 
 from __future__ import annotations
