@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+
+def _list_scorers(context: click.Context, _: click.Parameter, value: str) -> str:
+    """``--scorer help``, whatever else is missing."""
+    if value == "help":
+        from hf_datamap.scorers.named import WAYS
+
+        click.echo(f"auto                 what fits the data\n{WAYS}")
+        context.exit()
+    return value
+
+
 _OPTIONS = (
     click.argument("source"),
     click.option("--split", help="Split to read."),
@@ -31,6 +42,8 @@ _OPTIONS = (
         "--scorer",
         default="auto",
         show_default=True,
+        is_eager=True,
+        callback=_list_scorers,
         help="auto, judge:MODEL, constraints[:loose], columns:PATH and others; --scorer help lists them.",
     ),
     click.option("--base-url", help="Endpoint of the judge (or of a writer of references): http://localhost:8000/v1."),

@@ -21,6 +21,7 @@ Examples:
   hf-datamap map pairs.jsonl --scorer columns:score_chosen,score_rejected --out map
   hf-datamap map openbmb/UltraFeedback --scorer auto --limit 5000 --out map
   hf-datamap map pairs.jsonl --scorer judge:qwen --base-url http://localhost:8000/v1 --budget 2Mtokens --out map
+  hf-datamap map pairs.jsonl --scorer reward:org/model -o dtype=bfloat16 -o long_texts=refuse --out map
   hf-datamap map pairs.jsonl --scorer judge:gpt-4o-mini --batch --out map     (again with --resume, to collect)
 
 \b

@@ -114,6 +114,11 @@ def test_served_scorers_on_the_command_line(rows, capsys):
     assert ds["datamap_scores_reference"][0][0] == pytest.approx(1.0)
 
 
+def test_scorers_are_listed_without_a_source(capsys):
+    main(["map", "--scorer", "help"])
+    assert "reward:MODEL[@URL]" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
