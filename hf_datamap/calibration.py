@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
@@ -232,7 +233,9 @@ class _Labelled:
             scorer = scorer.fitted(_outcomes(scorer.listening(), examples, budget, usage, show))
         failed: Counter[str] = Counter()
         if isinstance(scorer, ColumnScorer):
-            scores = columns.padded(columns_of(scorer, self.table, layout)[columns.SCORES])
+            found = columns_of(scorer, self.table, layout)
+            scores = columns.padded(found[columns.SCORES])
+            failed.update(_without_number(found, np.isfinite(self.lengths).sum(axis=1)))
         else:
             outcomes = _outcomes(scorer, examples, budget, usage, show)
             failed.update(kind_of(score.error) for row in outcomes for score in row if score.value is None)
@@ -270,6 +273,13 @@ def _turned(row: Example) -> Example:
     """A row with its responses the other way round, and what was read beside them."""
     beside = {name: list(values)[::-1] for name, values in row.scores.items() if values is not None}
     return replace(row, responses=row.responses[::-1], scores=beside)
+
+
+def _without_number(found: pa.Table, responses: np.ndarray) -> Iterator[str]:
+    """The reason for each response that has no score in a column."""
+    missing = responses - np.isfinite(columns.padded(found[columns.SCORES])).sum(axis=1)
+    for error, count in zip(found[columns.ERROR].to_pylist(), missing.tolist(), strict=True):
+        yield from [kind_of(re.sub(r"^response [\d, ]+: ", "", error or "no number"))] * max(0, count)
 
 
 def _outcomes(

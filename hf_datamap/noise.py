@@ -13,12 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from hf_datamap import columns
+from hf_datamap.cutting import Cut
 from hf_datamap.datamap import DataMap, with_columns
 from hf_datamap.errors import MapError
 from hf_datamap.reliability import (
     NoiseSplit,
     added_by_noise,
     corrected_variance,
+    joined,
     probability_above,
     probability_below,
     split,
@@ -51,9 +53,14 @@ def noise_split(ds: Dataset | DatasetDict) -> NoiseSplit | None:
     Raises:
         MapError: a column is missing.
     """
-    tables = [_table(part) for part in _parts(ds).values()]
-    parts = [(_observed(table), _floats(table, columns.NOISE), _counts(table)) for table in tables]
-    return split(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    return joined(split_of(_table(part)) for part in _parts(ds).values())
+
+
+def split_of(table: pa.Table) -> NoiseSplit | None:
+    """The same for rows of a scored dataset in Arrow."""
+    if table[columns.NOISE].null_count == table.num_rows:
+        return None
+    return split(_observed(table), _floats(table, columns.NOISE), _counts(table))
 
 
 def without_noise(ds: AnyDataset) -> AnyDataset:
@@ -108,24 +115,26 @@ def with_probability(ds: AnyDataset, data_map: DataMap) -> AnyDataset:
     if isinstance(ds, DatasetDict):
         return DatasetDict({name: with_probability(part, data_map) for name, part in ds.items()})
     if isinstance(ds, IterableDataset):
-        work = partial(_with_probability, data_map=data_map)
+        work = partial(probable_table, cut=data_map.cut, corrected=data_map.corrected)
         return map_tables(ds, work, pa.schema([(PROBABILITY, pa.float32())]), _STREAMED)
-    probability = _probability(_table(ds, columns.REGION), data_map)
+    probability = _probability(_table(ds, columns.REGION), data_map.cut, corrected=data_map.corrected)
     return with_columns(ds, pa.table({PROBABILITY: columns.nullable(probability)}), probability.tobytes())
 
 
-def _with_probability(table: pa.Table, data_map: DataMap) -> pa.Table:
-    return with_table(table, pa.table({PROBABILITY: columns.nullable(_probability(table, data_map))}))
+def probable_table(table: pa.Table, cut: Cut, *, corrected: bool) -> pa.Table:
+    """Return rows of an assigned dataset, in Arrow, as `with_probability` does."""
+    found = columns.nullable(_probability(table, cut, corrected=corrected))
+    return with_table(table, pa.table({PROBABILITY: found}))
 
 
-def _probability(table: pa.Table, data_map: DataMap) -> np.ndarray:
+def _probability(table: pa.Table, cut: Cut, *, corrected: bool) -> np.ndarray:
     counts, noise = _counts(table), _floats(table, columns.NOISE)
     variance, mean = _observed(table), _floats(table, columns.MEAN)
     low = np.zeros(len(mean))
-    if data_map.variance:
-        seen = np.zeros(len(mean)) if data_map.corrected else added_by_noise(np.nan_to_num(noise), counts)
-        low = probability_below(variance, noise, counts, data_map.variance.value - seen)
-    good = probability_above(mean, noise, counts, data_map.mean.value) if data_map.mean else np.ones(len(mean))
+    if cut.variance:
+        seen = np.zeros(len(mean)) if corrected else added_by_noise(np.nan_to_num(noise), counts)
+        low = probability_below(variance, noise, counts, cut.variance.value - seen)
+    good = probability_above(mean, noise, counts, cut.mean.value) if cut.mean else np.ones(len(mean))
     known = {
         columns.HIGH_MEAN_LOW_VARIANCE: low * good,
         columns.LOW_MEAN_LOW_VARIANCE: low * (1 - good),

@@ -24,7 +24,8 @@ belongs to its region.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Final
 
 import numpy as np
@@ -49,6 +50,11 @@ class NoiseSplit:
     noise: float
     real: float
     share: float
+
+    def summary(self) -> dict[str, float]:
+        """The numbers, as JSON: nine digits, so that they do not depend on the order of addition."""
+        # Where nothing varies there is no share, and JSON knows no infinity.
+        return {name: float(f"{value:.9g}") for name, value in asdict(self).items() if math.isfinite(value)}
 
     def __str__(self) -> str:
         return (
@@ -96,6 +102,17 @@ def split(variance: np.ndarray, noise: np.ndarray, counts: np.ndarray) -> NoiseS
     observed = float(variance[known].mean(dtype=np.float64))
     ours = float(added_by_noise(noise, counts)[known].mean(dtype=np.float64))
     return NoiseSplit(int(known.sum()), observed, ours, observed - ours, ours / observed if observed > 0 else math.inf)
+
+
+def joined(parts: Iterable[NoiseSplit | None]) -> NoiseSplit | None:
+    """The split of several sets of rows together."""
+    found = [part for part in parts if part is not None]
+    if not found:
+        return None
+    rows = sum(part.rows for part in found)
+    observed = math.fsum(part.rows * part.observed for part in found) / rows
+    ours = math.fsum(part.rows * part.noise for part in found) / rows
+    return NoiseSplit(rows, observed, ours, observed - ours, ours / observed if observed > 0 else math.inf)
 
 
 def components(repeats: np.ndarray) -> tuple[float, float]:

@@ -18,8 +18,9 @@ from hf_datamap.budget import Budget, Prices, Usage
 from hf_datamap.datamap import DataMap, assign_stream, with_columns
 from hf_datamap.errors import BudgetError, LayoutError, MapError, RowError, ScorerError
 from hf_datamap.layouts import Example, Layout, choose_layout, detect_layout
-from hf_datamap.noise import without_noise
+from hf_datamap.noise import split_of, with_probability, without_noise
 from hf_datamap.outcomes import AnyScorer, checked, is_cheap, layout_for, release
+from hf_datamap.reliability import NoiseSplit, joined
 from hf_datamap.scorers.base import Task, TaskScorer
 from hf_datamap.scorers.columns import ColumnScorer
 from hf_datamap.scorers.panel import Panel
@@ -64,7 +65,7 @@ def annotate(
         budget: what may be spent; rows beyond it are ``skipped``.
         low_variance: see `DataMap.fit`.
         low_mean: see `DataMap.fit`.
-        correct_noise: see `DataMap.fit`.
+        correct_noise: see `DataMap.fit`; also adds ``datamap_region_probability``, see `DataMap.assign`.
         progress: whether to show a progress bar on stderr; as ``datasets`` is set by default.
         source: where the data came from, for the provenance record.
 
@@ -103,8 +104,10 @@ def annotate(
     provenance["rows"] = statuses_of(*(table[columns.STATUS] for table in tables.values()))
     if isinstance(scorer, Panel) and scorer.report is not None:
         provenance["panel"] = scorer.report.to_dict()
+    if found := joined(map(split_of, tables.values())):
+        provenance["noise"] = found.summary()
     data_map = DataMap.fit(whole, **options, provenance=provenance)
-    return data_map.assign(whole), data_map
+    return data_map.assign(whole, probability=correct_noise), data_map
 
 
 def fit_panel(
@@ -177,7 +180,7 @@ class Estimate:
         skipped: rows that cannot, with reasons.
         requests: requests to send; those whose answers are in the store are not counted.
         from_store: answers already there.
-        input_tokens: tokens to send, at about four characters a token.
+        input_tokens: tokens to send, at about four bytes of UTF-8 a token.
         output_tokens: tokens to receive.
         cost: US dollars; None without prices.
     """
@@ -327,9 +330,12 @@ def _annotate_stream(
         raise MapError("the dataset has no rows: there is nothing to map")
     provenance = provenance_of(scorer, layout, first.usage, Budget(), source)
     provenance["rows"] = statuses_of(first.statuses)
+    if found := joined(first.noise):
+        provenance["noise"] = found.summary()
     data_map = data_map.model_copy(update={"provenance": provenance})
     scored = map_tables(ds, again, added_schema(scorer), size)
-    return assign_stream(without_noise(scored) if data_map.corrected else scored, data_map), data_map
+    assigned = assign_stream(without_noise(scored) if data_map.corrected else scored, data_map)
+    return (with_probability(assigned, data_map) if data_map.corrected else assigned), data_map
 
 
 def _layout_of_stream(ds: IterableDataset) -> Layout:
@@ -345,6 +351,7 @@ class _StreamJob:
     def __init__(self, scorer: AnyScorer, layout: Layout) -> None:
         self.scorer, self.layout = scorer, layout
         self.usage, self.statuses = Usage(), Counter[str]()
+        self.noise: list[NoiseSplit | None] = []
         self.progress: Progress | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -353,6 +360,7 @@ class _StreamJob:
     def __call__(self, table: pa.Table) -> pa.Table:
         added = score_table(table, self.scorer, self.layout, usage=self.usage, progress=self.progress)
         self.statuses.update(statuses_of(added[columns.STATUS]))
+        self.noise.append(split_of(added))
         return with_table(table, added)
 
 

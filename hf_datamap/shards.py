@@ -30,9 +30,10 @@ from hf_datamap.datamap import DataMap
 from hf_datamap.errors import MapError, ScorerError, SourceError
 from hf_datamap.folder import check_folder, write_parts
 from hf_datamap.layouts import Layout, choose_layout, detect_layout
-from hf_datamap.noise import corrected_table
+from hf_datamap.noise import NEEDED, corrected_table, probable_table, split_of
 from hf_datamap.outcomes import AnyScorer, checked, is_cheap, layout_for, release
 from hf_datamap.points import IN_MEMORY_OF_STREAMS, open_parquet, parquet_files
+from hf_datamap.reliability import NoiseSplit, joined
 from hf_datamap.scorers.columns import ColumnScorer
 from hf_datamap.scorers.panel import Panel
 from hf_datamap.scoring import provenance_of, statuses_of
@@ -215,6 +216,8 @@ def annotate_files(
         files, **shares, correct_noise=correct_noise, approximate=approximate, in_memory=IN_MEMORY_OF_STREAMS
     )
     provenance = provenance_of(scorer, layout, usage, job.budget, telling) | {"rows": statuses_of(statuses)}
+    if noise := joined(_noise(file) for file in files):
+        provenance["noise"] = noise.summary()
     data_map = data_map.model_copy(update={"provenance": provenance})
     _finish(parts, replace(job, every=-(-data_map.rows // SAMPLE)), data_map, crew, out=out, split=split)
     if not still_open:
@@ -350,6 +353,13 @@ def _done(part: Part, job: ShardJob) -> Scored | None:
         return None
 
 
+def _noise(scored: Path) -> NoiseSplit | None:
+    """How much of the variance of a scored part is the scorer's own; most scorers do not know."""
+    with pq.ParquetFile(scored) as file:
+        known = file.read([columns.NOISE])
+        return split_of(file.read(list(NEEDED))) if known[columns.NOISE].null_count < known.num_rows else None
+
+
 def score_part(part: Part, job: ShardJob, usage: Usage, bar: Progress) -> Scored:
     """Score one part, and keep its columns.
 
@@ -452,6 +462,8 @@ def finish_part(part: Part, job: ShardJob, cut: Cut, path: Path) -> None:
     if job.corrected:
         added = corrected_table(added)
     added = cut.assign(added, range(part.first_row, part.first_row + part.rows))
+    if job.corrected:
+        added = probable_table(added, cut, corrected=True)
     schema = _written(part, added, job)
     row, every = part.first_row, job.every
     with (

@@ -34,9 +34,23 @@ def scores(count: int, start: int = 0) -> list[list[float]]:
     return [[6.0 + i % 5, 1.0 + i % 3] for i in range(start, start + count)]
 
 
+def parts_of(request: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a judge is shown, by the names that the markers give, as it would read it."""
+    system, user = (message["content"] for message in request["messages"])
+    code = re.search(r"marker line with the code ([0-9a-f]{12}) ", system)[1]
+    pieces = re.split(rf"^\[\[{code} ([a-z0-9 ]+)\]\]\n", user, flags=re.MULTILINE)
+    assert (pieces[0], pieces[-2]) == ("", "end"), "material outside the markers"
+    return list(zip(pieces[1:-2:2], (text.removesuffix("\n\n") for text in pieces[2:-2:2]), strict=True))
+
+
+def responses_of(request: dict[str, Any]) -> dict[str, str]:
+    """The responses that a request asks about, by number; the one of a pointwise request is number 1."""
+    return {name[8:].strip() or "1": text for name, text in parts_of(request) if name.startswith("response")}
+
+
 def response_of(request: dict[str, Any]) -> str:
-    """The response that a request asks about, with its fence."""
-    return request["messages"][-1]["content"].rpartition("<response")[2]
+    """The one response that a request asks about."""
+    return responses_of(request)["1"]
 
 
 def grade(request: dict[str, Any]) -> int:

@@ -212,7 +212,8 @@ def test_the_command_submits_and_collects_on_another_machine(tmp_path, elsewhere
         return 0, capsys.readouterr().err
 
     with BatchServer() as server:
-        judge = ("--scorer", "judge:m", "--base-url", server.url)
+        judge = ("--scorer", "judge:m")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         code, said = run(data, *judge, "--batch", "--out", tmp_path / "map")
         assert code == 0, said
         assert "submitted 19 requests in 1 batches" in said
@@ -223,14 +224,20 @@ def test_the_command_submits_and_collects_on_another_machine(tmp_path, elsewhere
         assert code == 1
         assert "0 of 19 requests done" in said
         elsewhere()
+        monkeypatch.delenv("OPENAI_BASE_URL")  # the other machine knows the file and the key, no more
         moved = tmp_path / "far" / "away.batch.json"
         moved.parent.mkdir()
         shutil.move(provenance, moved)
-        server.finish(next(iter(server.batches)))
+        server.finish(next(iter(server.batches)), status="expired", count=15)
         server.forget()
         code, said = run(moved, "--resume", "--out", tmp_path / "far" / "map")
         assert code == 0, said
         assert server.requests == []
+        assert "4 without an answer" in said
+        assert f"without --batch, or {moved.name} removed" in said
+        server.finish(next(iter(server.batches)))
+        code, said = run(moved, "--resume", "--out", tmp_path / "far" / "map")
+        assert "without" not in said
         data_map = json.loads((tmp_path / "far" / "map" / "datamap.json").read_text())
         assert data_map["provenance"]["rows"]["ok"] == 10
         code, said = run(data, "--scorer", "columns:x", "--batch", "--out", tmp_path / "third")

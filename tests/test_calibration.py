@@ -13,6 +13,7 @@ from hf_datamap.calibration import accuracy
 from hf_datamap.cli.calibrate import command
 from hf_datamap.layouts import format_path
 from hf_datamap.sources import load_source
+from tests.rows import responses_of
 from tests.servers.llm import LLMServer, completion
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -127,10 +128,18 @@ def test_coverage_and_reasons_are_told():
     assert entry.accuracy.pairs == 30
 
 
+def test_scores_in_a_column_say_why_they_are_missing():
+    rows = [dict(row, mine=[1.0, 2.0] if i % 2 else [1.0, None]) for i, row in enumerate(ROWS)]
+    entry = dm.calibration_report(dm.ColumnScorer("mine[]"), Dataset.from_list(rows), layout=LAYOUT).scorers[0]
+    assert entry.failed == {"no number in the column": len(ROWS) // 2}
+    ds = Dataset.from_list([dict(row, mine={"a": [1.0]}) for row in ROWS])
+    entry = dm.calibration_report(dm.ColumnScorer("mine[]"), ds, layout=LAYOUT).scorers[0]
+    assert entry.failed == {"no scores in the column": 2 * len(ROWS)}
+
+
 def test_a_listwise_judge_that_likes_the_first_is_found_out():
     def script(request, _):
-        blocks = request["messages"][1]["content"].split('<response number="')[1:]
-        return completion(request, json.dumps({block.split('"')[0]: 9 - int(block.split('"')[0]) for block in blocks}))
+        return completion(request, json.dumps({number: 9 - int(number) for number in responses_of(request)}))
 
     with LLMServer(script) as server:
         judge = dm.LLMJudge("m", base_url=server.url, mode="listwise")

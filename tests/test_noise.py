@@ -192,3 +192,9 @@ def test_annotate_without_noise():
     assert data_map.corrected
     for seen, corrected in zip(table[OBSERVED], table["datamap_variance"], strict=True):
         assert corrected == pytest.approx(max(0.0, seen - 2 / 3 * 0.4), abs=1e-5)
+    assert all(0 <= probability <= 1 for probability in table[PROBABILITY])
+    noise = data_map.provenance["noise"]
+    assert noise["noise"] == pytest.approx(2 / 3 * 0.4, rel=1e-5)
+    assert noise["share"] == pytest.approx(noise["noise"] / np.mean(table[OBSERVED]), rel=1e-5)
+    stream = Dataset.from_list(rows).to_iterable_dataset()
+    assert PROBABILITY in next(iter(dm.annotate(stream, Moody(), correct_noise=True)[0]))

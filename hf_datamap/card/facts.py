@@ -202,7 +202,13 @@ def _sources(table: pa.Table) -> tuple[tuple[str, float], ...]:
 
 
 def _noise(data_map: DataMap) -> float | None:
-    """Noise against variance over the regions that have both, weighted by rows (ours)."""
+    """The share of the scorer's noise in the variance, as `noise_split` found it.
+
+    Maps made by other means do not say; then noise against variance over the regions that have both, weighted by rows.
+    """
+    share = _mapping(data_map.provenance, "noise").get("share")
+    if isinstance(share, int | float) and not isinstance(share, bool):
+        return float(share)
     pairs = [(r.noise, r.variance, r.rows) for r in data_map.regions if r.noise is not None and r.variance is not None]
     spread = sum(variance * rows for _, variance, rows in pairs)
     return sum(noise * rows for noise, _, rows in pairs) / spread if spread > 0 else None

@@ -59,7 +59,9 @@ def run_batch(
         return
     if not (submitted and submitted.complete):
         check_folder(out, {"scorer": dict(judge.identity), "source": job.source}, overwrite=overwrite)
+        # The endpoint too, that the environment may have named: another machine must not need to know.
         kept = {name: value for name, value in options.items() if value is not None}
+        kept["base_url"] = judge.endpoint.base_url
         submitted = submit_batch(
             job.ds,
             judge,
@@ -80,5 +82,8 @@ def run_batch(
     if state.pending:
         click.echo("not all is done yet: run the same command later", err=True)
         sys.exit(1)
+    if state.failed:
+        again = f"the same command without --batch, or {path.name} removed and submitted again"
+        click.echo(f"what has no answer is still to be asked: {again}", err=True)
     data_map = run(replace(job, scorer=state.scorer), out, Budget(), title=source, correct_noise=correct_noise)
     report(data_map, out, as_json=as_json)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+
+def _list_scorers(context: click.Context, _: click.Parameter, value: str) -> str:
+    """``--scorer help``, whatever else is missing."""
+    if value == "help":
+        from hf_datamap.scorers.named import WAYS
+
+        click.echo(f"auto                 what fits the data\n{WAYS}")
+        context.exit()
+    return value
+
+
 _OPTIONS = (
     click.argument("source"),
     click.option("--split", help="Split to read."),
@@ -30,14 +42,23 @@ _OPTIONS = (
         "--scorer",
         default="auto",
         show_default=True,
+        is_eager=True,
+        callback=_list_scorers,
         help="auto, judge:MODEL, constraints[:loose], columns:PATH and others; --scorer help lists them.",
     ),
-    click.option("--base-url", help="Endpoint of the judge, for example http://localhost:8000/v1."),
+    click.option("--base-url", help="Endpoint of the judge (or of a writer of references): http://localhost:8000/v1."),
     click.option("--max-in-flight", type=click.IntRange(min=1), help="Concurrent requests (default 64)."),
     click.option("--samples", type=click.IntRange(min=1), help="Judgements per response (default 1)."),
     click.option("--rubric", help="What a judge judges by: a name (default helpfulness), a file, or the text itself."),
     click.option("--listwise", is_flag=True, help="A judge sees all responses to a prompt at once: fewer tokens."),
     click.option("--rationales", is_flag=True, help="A judge gives reasons, in the column datamap_rationales."),
+    click.option(
+        "-o",
+        "--option",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Another option of the scorer, as in Python: -o max_tokens=4096 -o orders=2. Repeat as needed.",
+    ),
     click.option("--price", "price", metavar="IN,OUT", help="Dollars per million tokens sent and received."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout."),
 )
@@ -64,13 +85,15 @@ class Job:
     def open(cls, source: str, **given: Any) -> Job:  # noqa: ANN401 - the options above
         """Open the source, find its layout, make the scorer, and say on stderr which. Options not given are not set."""
         from hf_datamap.layouts.group import group_rows
-        from hf_datamap.scorers.auto import parse_scorer
+        from hf_datamap.scorers.named import parse_scorer
         from hf_datamap.sources import load_source
 
         options: defaultdict[str, Any] = defaultdict(lambda: None, given)
         parse_prices(options["price"])
         if options["scorer"] != "auto":
-            parse_scorer(options["scorer"], **_judge(options))  # wrong spellings show before anything is read
+            # Wrong spellings show before anything is read.
+            _check_url(options["scorer"], options["base_url"])
+            parse_scorer(options["scorer"], scorer_options(options["option"] or ()), **_judge(options))
         ds = load_source(source, options["split"], options["config"], options["revision"])
         if options["group"]:
             ds = group_rows(ds)
@@ -82,7 +105,8 @@ class Job:
     def on(cls, ds: Dataset, source: str, **given: Any) -> Job:  # noqa: ANN401 - the options above
         """The same for a dataset, or the first rows of one, that is open already."""
         from hf_datamap.layouts import choose_layout, detect_layout
-        from hf_datamap.scorers.auto import describe_auto, parse_scorer
+        from hf_datamap.scorers.auto import describe_auto
+        from hf_datamap.scorers.named import parse_scorer
 
         options: defaultdict[str, Any] = defaultdict(lambda: None, given)
         prices = parse_prices(options["price"])
@@ -96,7 +120,7 @@ class Job:
             choice = describe_auto(layout)
             name = choice.name
             click.echo(f"scorer {choice.name}: {choice.why}", err=True)
-        scorer = parse_scorer(name, **_judge(options))
+        scorer = parse_scorer(name, scorer_options(options["option"] or ()), **_judge(options))
         where = {
             "id": source,
             "config": options["config"],
@@ -121,6 +145,25 @@ def parse_prices(text: str | None) -> Prices | None:
             f"--price takes two numbers, dollars per million tokens: 2.5,10 - not {text!r}"
         ) from None
     return Prices(sent, received)
+
+
+def _check_url(scorer: str, url: str | None) -> None:
+    if url and scorer.startswith("reward:") and "+" not in scorer and "@" not in scorer:
+        raise click.UsageError(f"--base-url is a judge's endpoint; a reward model that is served is {scorer}@{url}")
+
+
+def scorer_options(words: Sequence[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE``: JSON where it is JSON, else text."""
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"-o takes NAME=VALUE, for example -o max_tokens=4096, not {word!r}")
+        try:
+            found[name.strip().replace("-", "_")] = json.loads(value)
+        except ValueError:
+            found[name.strip().replace("-", "_")] = value
+    return found
 
 
 def _judge(options: Mapping[str, Any]) -> dict[str, Any]:

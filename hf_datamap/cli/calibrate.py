@@ -29,6 +29,9 @@ Examples:
 @click.option("--samples", type=click.IntRange(min=1), help="Judgements per response (default 1).")
 @click.option("--rubric", help="What judges judge by: a name (default helpfulness), a file, or the text itself.")
 @click.option("--listwise", is_flag=True, help="Judges see all responses to a prompt at once.")
+@click.option(
+    "-o", "--option", multiple=True, metavar="NAME=VALUE", help="Another option of the scorers, as in Python."
+)
 @click.option("--budget", help="What each scorer may spend: '500 requests', '2M tokens' or '$5'.")
 @click.option("--price", metavar="IN,OUT", help="Dollars per million tokens sent and received.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
@@ -48,6 +51,7 @@ def command(
     samples: int | None,
     rubric: str | None,
     listwise: bool,
+    option: tuple[str, ...],
     budget: str | None,
     price: str | None,
     as_json: bool,
@@ -59,9 +63,9 @@ def command(
     """
     from hf_datamap.budget import Budget, Usage
     from hf_datamap.calibration import calibration_report
-    from hf_datamap.cli._job import parse_prices
+    from hf_datamap.cli._job import parse_prices, scorer_options
     from hf_datamap.layouts import choose_layout
-    from hf_datamap.scorers.auto import parse_scorer
+    from hf_datamap.scorers.named import parse_scorer
     from hf_datamap.sources import load_source
 
     options = {"base_url": base_url, "max_in_flight": max_in_flight, "samples": samples, "rubric": rubric}
@@ -69,7 +73,7 @@ def command(
     given = {name: value for name, value in options.items() if value is not None}
     prices = parse_prices(price)
     limits = Budget.parse(budget, prices) if budget else Budget(prices=prices)
-    named = {name: parse_scorer(name, **given) for name in scorers}
+    named = {name: parse_scorer(name, scorer_options(option), **given) for name in scorers}
     ds = load_source(source, split, config, revision)
     if limit:
         ds = ds.select(range(min(limit, len(ds))))

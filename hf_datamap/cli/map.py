@@ -23,6 +23,7 @@ Examples:
   hf-datamap map pairs.jsonl --scorer columns:score_chosen,score_rejected --out map
   hf-datamap map openbmb/UltraFeedback --scorer auto --limit 5000 --out map
   hf-datamap map pairs.jsonl --scorer judge:qwen --base-url http://localhost:8000/v1 --budget 2Mtokens --out map
+  hf-datamap map pairs.jsonl --scorer reward:org/model -o dtype=bfloat16 -o long_texts=refuse --out map
   hf-datamap map pairs.jsonl --scorer judge:gpt-4o-mini --batch --out map     (again with --resume, to collect)
   hf-datamap map me/100M-pairs --scorer columns:rating --engine shards --out map
   hf-datamap map me/100M-pairs --scorer reward:my/rm --engine ray --address auto --out /shared/map
@@ -46,7 +47,11 @@ An interrupted run loses nothing that was paid for: the same command goes on whe
     "written to OUT.batch.json, which can be SOURCE on another machine.",
 )
 @click.option("--cancel", is_flag=True, help="Cancel what was submitted; --resume collects what was answered.")
-@click.option("--correct-noise", is_flag=True, help="Take the scorer's own noise out of the variance first.")
+@click.option(
+    "--correct-noise",
+    is_flag=True,
+    help="Take the scorer's own noise out of the variance first, and say how sure each region is.",
+)
 @click.option(
     "--engine",
     type=click.Choice(["memory", "shards", "ray"]),
@@ -164,7 +169,7 @@ def unscored(data_map: DataMap) -> int:
 
 def report(data_map: DataMap, out: Path, *, as_json: bool, then: str = "") -> None:
     """Print what was done."""
-    usage = data_map.provenance["usage"]
+    usage, panel = data_map.provenance["usage"], data_map.provenance.get("panel")
     if as_json:
         found = {
             "out": str(out),
@@ -175,13 +180,26 @@ def report(data_map: DataMap, out: Path, *, as_json: bool, then: str = "") -> No
             "status": data_map.provenance["rows"],
             "usage": usage,
             "scorer": data_map.provenance["scorer"],
-        }
+        } | {name: data_map.provenance[name] for name in ("panel", "noise") if name in data_map.provenance}
         click.echo(json.dumps(found, indent=2))
         return
     click.echo(str(data_map))
     click.echo(_spent(usage, data_map.provenance["rows"]))
+    if panel:
+        click.echo(_agreement(panel))
+    if (share := data_map.provenance.get("noise", {}).get("share")) is not None:
+        click.echo(f"  {100 * share:.0f} % of the variance within rows is the scorer's own noise")
     click.echo(f"\nmap picture   {out / 'map.png'}\nannotated     {out / 'data'}\ncard          {out / 'README.md'}")
     click.echo(f"next          {then or f'hf-datamap audit {out}'}")
+
+
+def _agreement(panel: dict[str, Any]) -> str:
+    """How far the members of a panel agree."""
+    counts = ", ".join(f"{name} {count:,}" for name, count in zip(panel["members"], panel["scored"], strict=True))
+    taus = [tau for tau in panel["kendall"].values() if tau is not None]
+    alpha = "unknown" if panel["alpha"] is None else f"{panel['alpha']:.3f}"
+    between = f", Kendall's tau between two of them {min(taus):.3f} to {max(taus):.3f}" if taus else ""
+    return f"  panel: {counts} responses scored; Krippendorff's alpha {alpha}{between} (each in datamap.json)"
 
 
 def _spent(usage: dict[str, Any], status: dict[str, int]) -> str:

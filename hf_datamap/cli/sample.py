@@ -101,13 +101,13 @@ def command(
 ) -> None:
     """Sample responses to PROMPTS (Hub id, folder or file), score and map them, and build pairs."""
     from hf_datamap.budget import Budget
-    from hf_datamap.scorers.auto import parse_scorer
+    from hf_datamap.scorers.named import parse_scorer
     from hf_datamap.sources import load_source
 
     wanted = [parse_contrast(text) for text in contrasts or ("high", "low", "mixed")]
     prices = parse_prices(price)
     limits = Budget.parse(budget, prices) if budget else Budget(prices=prices)
-    judge = parse_scorer(scorer, **({"base_url": scorer_base_url} if scorer_base_url else {}))
+    judge = parse_scorer(scorer, base_url=scorer_base_url)
     job = {"prompts": prompts, "method": method, "model": options["model"]}
     check_out(out, job, overwrite=overwrite)
     ds = load_source(prompts, split)

@@ -1,9 +1,8 @@
-"""Choosing a scorer: by its name on the command line, or by what a dataset carries."""
+"""Choosing a scorer by what a dataset carries."""
 
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -11,14 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hf_datamap import env
 from hf_datamap.errors import ScorerError
 from hf_datamap.layouts import Layout, detect_layout
-from hf_datamap.scorers.columns import ColumnScorer
-from hf_datamap.scorers.constraints import ConstraintScorer
-from hf_datamap.scorers.judge import LLMJudge
-from hf_datamap.scorers.local import LocalJudge
-from hf_datamap.scorers.panel import Panel
-from hf_datamap.scorers.reference import ReferenceScorer
-from hf_datamap.scorers.reward import RewardModel
-from hf_datamap.scorers.similarity import DEFAULT_EMBEDDER
+from hf_datamap.scorers.named import WAYS, parse_scorer
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features, IterableDataset
@@ -26,18 +18,6 @@ if TYPE_CHECKING:
     from hf_datamap.outcomes import AnyScorer
 
 log = logging.getLogger(__name__)
-
-_WAYS = """judge:MODEL          a language model behind an OpenAI-compatible endpoint (--base-url, OPENAI_API_KEY)
-constraints[:loose]  verifiable constraints (IFEval) that the rows carry
-local:PATH.gguf      a judge from a GGUF file, served in this process; needs hf_datamap[local]
-reward:MODEL         a reward model (Hub id or path), needs hf_datamap[reward]
-reference[:COLUMN]   likeness to a reference answer; @MODEL names the embedder, @rouge-l goes without; needs
-                     hf_datamap[reference]
-columns:PATH         scores that ship with the data, for example columns:completions[].overall_score
-A+B                  several of them as a panel, each standardised"""
-
-
-_MEMBERS = re.compile(r"\+(?=(?:judge|reward|reference|constraints|columns|local)(?:[:+]|$))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +52,7 @@ def describe_auto(layout: Layout) -> Choice:
         return Choice(f"judge:{served[0]}", f"OPENAI_BASE_URL names {url}, which serves {served[0]} alone")
     raise ScorerError(
         "nothing in this dataset scores its responses, and no judge is named in the environment. The ways out:\n"
-        f"{_WAYS}\nor set HF_DATAMAP_JUDGE=MODEL beside OPENAI_BASE_URL or OPENAI_API_KEY. No model small enough to be "
+        f"{WAYS}\nor set HF_DATAMAP_JUDGE=MODEL beside OPENAI_BASE_URL or OPENAI_API_KEY. No model small enough to be "
         "bundled judges better than chance, so none is."
     )
 
@@ -114,42 +94,3 @@ def auto_scorer(
     choice = describe_auto(layout or detect_layout(ds))
     log.info("scorer %s: %s", choice.name, choice.why)
     return parse_scorer(choice.name, **judge)
-
-
-def parse_scorer(text: str, **judge: Any) -> AnyScorer:  # noqa: ANN401
-    """Return the scorer that ``--scorer`` names (not ``auto``).
-
-    Args:
-        text: ``judge:MODEL``, ``constraints``, ``constraints:loose``, ``local:PATH``, ``reward:MODEL``, ``reference``,
-            ``reference:COLUMN``, ``reference:COLUMN@MODEL``, ``columns:PATH``, or several joined by ``+``.
-        judge: options of `LLMJudge`, for judges.
-
-    Raises:
-        ScorerError: no such scorer, or its options are wrong.
-    """
-    if len(members := _MEMBERS.split(text.strip())) > 1:
-        seated: list[Any] = [parse_scorer(member, **judge) for member in members]
-        return Panel(seated)
-    kind, _, rest = text.strip().partition(":")
-    if kind == "judge" and rest:
-        return LLMJudge(rest, **judge)
-    if kind == "constraints" and rest in ("", "strict", "loose"):
-        return ConstraintScorer("loose" if rest == "loose" else "strict")
-    if (model := _model(kind, rest, judge)) is not None:
-        return model
-    if kind == "columns":
-        return ColumnScorer(rest or None)
-    raise ScorerError(f"there is no scorer {text!r}. There are:\nauto                 what fits the data\n{_WAYS}")
-
-
-def _model(kind: str, rest: str, judge: dict[str, Any]) -> AnyScorer | None:
-    """A scorer that runs a model here."""
-    if kind == "local" and rest:
-        known = {name: value for name, value in judge.items() if name not in ("base_url", "max_in_flight")}
-        return LocalJudge(rest, **known)
-    if kind == "reward" and rest:
-        return RewardModel(rest)
-    if kind == "reference":
-        column, _, similarity = rest.partition("@")
-        return ReferenceScorer(column or None, similarity=similarity or DEFAULT_EMBEDDER)
-    return None

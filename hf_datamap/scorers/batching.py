@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Generic, TypeVar
 
-from hf_datamap.errors import DataMapError
+from hf_datamap.errors import DataMapError, ScorerError
 from hf_datamap.scorers.base import Unanswered
 
 Item = TypeVar("Item")
@@ -78,6 +78,10 @@ class Batcher(Generic[Item]):
             await asyncio.sleep(_QUIET)
         while batch := self._next():
             results = await asyncio.get_running_loop().run_in_executor(self._thread, self._results, batch)
+            if hopeless := next((result for result in results if isinstance(result, ScorerError)), None):
+                # Loading a model that is not there can take a minute: not again for each batch.
+                batch, self._waiting = [*batch, *self._waiting], []
+                results = [hopeless] * len(batch)
             for waiting, result in zip(batch, results, strict=True):
                 if waiting.result.done():
                     continue

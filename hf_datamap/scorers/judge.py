@@ -13,7 +13,7 @@ from hf_datamap.errors import ScorerError
 from hf_datamap.layouts.example import Example, Message
 from hf_datamap.scorers.base import JSON, Answer, Score, Task, Unanswered
 from hf_datamap.scorers.endpoint import Endpoint
-from hf_datamap.scorers.prompts import HIGH, LISTWISE, LOW, POINTWISE, ask
+from hf_datamap.scorers.prompts import HIGH, LISTWISE, LOW, POINTWISE, ask, tokens_of
 from hf_datamap.scorers.rubrics import Rubric, rubric_of
 from hf_datamap.scorers.verdicts import content, has_text, response_format, tokens_used, verdicts
 
@@ -58,7 +58,8 @@ class LLMJudge:
         temperature: sampling temperature; 0 for one sample, 1 for several by default.
         reasoning_effort: passed to reasoning models that know it (``low``, ``medium``, ``high``).
         max_tokens: tokens that the model may write, its thoughts included; by default 256 for numbers, 2,048 with
-            rationales, 8,192 for reasoning models (told by ``reasoning_effort`` or the model's name).
+            rationales, 8,192 for reasoning models (told by ``reasoning_effort`` or the model's name), and more where a
+            request asks for many numbers or reasons.
         timeout: seconds until a request counts as lost.
         max_retries: how often a request is repeated after 5xx, resets and timeouts (429 has more patience).
 
@@ -85,6 +86,7 @@ class LLMJudge:
         timeout: float = 300.0,
         max_retries: int = 6,
     ) -> None:
+        self._grows = max_tokens is None
         if max_tokens is None:
             thinks = reasoning_effort is not None or _REASONING.search(str(model))
             max_tokens = _WITH_THOUGHTS if thinks else _WITH_WORDS if rationales else _NUMBERS_ONLY
@@ -195,7 +197,7 @@ class LLMJudge:
         body: dict[str, Any] = {
             "messages": self._messages(asked),
             "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
+            "max_tokens": self._room(len(asked.responses)),
             "response_format": response_format(self.rubric, count, self.rationales),
         }
         if self.logprobs:
@@ -228,11 +230,18 @@ class LLMJudge:
         await self.endpoint.close()
 
     def estimate(self, task: Task) -> tuple[int, int]:
-        """Roughly how many tokens a task sends and receives (four characters a token, ours)."""
+        """Roughly how many tokens a task sends and receives (see `tokens_of`; ours)."""
         asked: Asked = task.payload
-        characters = sum(len(message["content"]) for message in self._messages(asked))
         written = len(asked.responses) * (8 * len(self.rubric.fields) + (60 if self.rationales else 0))
-        return characters // 4 + 8, min(self.max_tokens, written)
+        return tokens_of(self._messages(asked)), min(self._room(len(asked.responses)), written)
+
+    def _room(self, responses: int) -> int:
+        """Tokens that the answer to one request may take: a cap, so twice what is usual."""
+        if not self._grows:
+            return self.max_tokens
+        numbers = 16 * len(self.rubric.fields) * responses
+        reasons = 160 * responses if self.rationales else 0
+        return self.max_tokens + max(0, numbers - _NUMBERS_ONLY // 2) + max(0, reasons - _WITH_WORDS // 2)
 
     def _messages(self, asked: Asked) -> list[Message]:
         return ask(

@@ -310,7 +310,7 @@ def _in_columns(values: Sequence[float | None] | None, count: int) -> list[Score
 
 
 def _named(members: Sequence[Member]) -> dict[str, Member]:
-    """Names from the members' kinds and models: ``judge_gpt_4o``, numbered where they repeat."""
+    """Names from the members' kinds and models or columns: ``judge_gpt_4o``, numbered where they repeat."""
     named: dict[str, Member] = {}
     for member in members:
         identity = getattr(member, "identity", None)
@@ -319,8 +319,9 @@ def _named(members: Sequence[Member]) -> dict[str, Member]:
         words = [
             str(identity.get("kind") or type(member).__name__),
             str(identity.get("model") or "").rpartition("/")[2],
+            str(identity.get("path") or ""),
         ]
-        name = re.sub(r"\W+", "_", "_".join(filter(None, words)))[:60]
+        name = re.sub(r"\W+", "_", "_".join(filter(None, words)))[:60].strip("_")
         known = sum(other == name or other.startswith(f"{name}_") for other in named)
         named[f"{name}_{known + 1}" if name in named else name] = member
     return named

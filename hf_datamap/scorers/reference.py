@@ -10,7 +10,7 @@ from hf_datamap.errors import ScorerError
 from hf_datamap.layouts import Example, Layout, Message, parse_paths
 from hf_datamap.scorers.base import JSON, Answer, Score, Task, Unanswered
 from hf_datamap.scorers.endpoint import Endpoint
-from hf_datamap.scorers.prompts import clean
+from hf_datamap.scorers.prompts import clean, tokens_of
 from hf_datamap.scorers.similarity import DEFAULT_EMBEDDER, RougeL, SentenceEmbedder, Similarity
 from hf_datamap.scorers.verdicts import content, has_text, tokens_used
 
@@ -172,9 +172,8 @@ class ReferenceWriter:
         return [self.task(example.prompt)]
 
     def estimate(self, task: Task) -> tuple[int, int]:
-        """Roughly how many tokens a task sends and receives (four characters a token, ours; a reference is long)."""
-        characters = len(self.system) + sum(len(message["content"]) for message in task.payload)
-        return characters // 4 + 8, min(self.max_tokens, 400)
+        """Roughly how many tokens a task sends and receives (see `tokens_of`; a reference is long)."""
+        return tokens_of([Message(role="system", content=self.system), *task.payload]), min(self.max_tokens, 400)
 
     async def answer(self, task: Task) -> Answer:
         """Write one reference.

@@ -11,7 +11,9 @@ from typing import Any
 from hf_datamap.errors import DataMapError, EndpointError
 from hf_datamap.layouts.example import Example
 from hf_datamap.scorers.base import JSON, Answer, Overloaded, Score, Scorer, Task, Unanswered
+from hf_datamap.scorers.verdicts import has_text
 
+_MISSING = "the response is missing"
 _LARGEST = 3.4e38  # what a float32 column holds
 
 
@@ -60,7 +62,9 @@ class Whole:
             raise Unanswered(f"{type(error).__name__}: {error}") from error
         if all(score.value is None for score in scores) and scores:
             raise Unanswered(scores[0].error or "no score")
-        whole = all(score.value is not None for score in scores)  # what failed is asked again another time
+        # What failed is asked again another time; what has no text to score is not.
+        told = zip(scores, task.payload.responses, strict=True)
+        whole = all(score.value is not None or not has_text(text) for score, text in told)
         return Answer(keep=whole, value=[[score.value, score.error, score.noise, score.rationale] for score in scores])
 
     def combine(self, example: Example, answers: Sequence[Answer | str]) -> list[Score]:
@@ -86,18 +90,18 @@ def as_scores(result: Sequence[Score | float | None], example: Example) -> list[
     Raises:
         Unanswered: not one score per response.
     """
-    scores = [_as_score(value) for value in result]
-    if len(scores) != len(example.responses):
+    given = list(result)
+    if len(given) != len(example.responses):
         raise Unanswered(
-            f"the scorer gave {len(scores)} scores for {len(example.responses)} responses; one each is wanted"
+            f"the scorer gave {len(given)} scores for {len(example.responses)} responses; one each is wanted"
         )
-    return scores
+    return [_as_score(value, text) for value, text in zip(given, example.responses, strict=True)]
 
 
-def _as_score(value: Score | float | None) -> Score:
+def _as_score(value: Score | float | None, text: str | None) -> Score:
     score = value if isinstance(value, Score) else Score(value)
     if score.value is None:
-        return replace(score, error=score.error or "the scorer gave none")
+        return replace(score, error=score.error or ("the scorer gave none" if text is not None else _MISSING))
     if not _finite(score.value):
         return Score(None, f"not a finite score: {score.value}")
     noise = float(score.noise) if score.noise is not None and _finite(score.noise) else None

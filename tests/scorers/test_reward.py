@@ -1,5 +1,6 @@
 """Reward models: tiny real ones on disk, loaded by the real code; and served ones."""
 
+import asyncio
 import importlib.util
 import pickle
 import textwrap
@@ -8,6 +9,8 @@ import pytest
 from datasets import Dataset
 
 import hf_datamap as dm
+from hf_datamap.errors import ScorerError
+from hf_datamap.scorers.batching import Batcher
 from tests.servers.llm import LLMServer, Reply, error
 
 needs_transformers = pytest.mark.skipif(
@@ -186,6 +189,22 @@ def test_a_model_with_code_of_its_own_must_be_trusted(folders):
 def test_a_missing_model_is_told(tmp_path):
     with pytest.raises(dm.DataMapError, match="cannot load the reward model"):
         annotated(dm.RewardModel(str(tmp_path / "none")))
+
+
+def test_what_cannot_work_is_tried_once_for_all_that_wait():
+    """Looking for a model on an unreachable Hub takes a minute."""
+    tried = []
+
+    def work(items):
+        tried.append(items)
+        raise ScorerError("no such model")
+
+    async def submit_many():
+        batcher = Batcher(work, 2)
+        return await asyncio.gather(*(batcher.submit(i, i) for i in range(20)), return_exceptions=True)
+
+    assert {str(result) for result in asyncio.run(submit_many())} == {"no such model"}
+    assert len(tried) == 1
 
 
 @needs_transformers

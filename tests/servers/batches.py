@@ -65,6 +65,7 @@ class BatchServer(LLMServer):
         found["status"] = status
         found["request_counts"] = {"total": len(lines), "completed": len(good), "failed": len(bad)}
         for name, part in (("output_file_id", good), ("error_file_id", bad)):
+            found.pop(name, None)
             if part:
                 found[name] = self._keep("".join(json.dumps(line) + "\n" for line in reversed(part)).encode())
 

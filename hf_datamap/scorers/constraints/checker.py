@@ -8,6 +8,7 @@ from typing import Final
 
 from hf_datamap.errors import RowError
 from hf_datamap.layouts.example import Constraint
+from hf_datamap.scorers.constraints.chinese import CHINESE
 from hf_datamap.scorers.constraints.english import ENGLISH
 from hf_datamap.scorers.constraints.french import FRENCH
 from hf_datamap.scorers.constraints.japanese import JAPANESE
@@ -27,6 +28,7 @@ LANGUAGES: Final[Mapping[str, Mapping[str, Kind]]] = MappingProxyType(
         "es": MappingProxyType(SPANISH),
         "fr": MappingProxyType(FRENCH),
         "ja": MappingProxyType(JAPANESE),
+        "zh": MappingProxyType(CHINESE),
     }
 )
 

@@ -24,6 +24,8 @@ COMPARISONS: Final[Mapping[str, Callable[[int], Callable[[int], bool]]]] = {
     "au moins": lambda threshold: threshold.__le__,
     "未満": lambda threshold: threshold.__gt__,
     "以上": lambda threshold: threshold.__le__,
+    "少于": lambda threshold: threshold.__gt__,
+    "至少": lambda threshold: threshold.__le__,
 }
 
 
