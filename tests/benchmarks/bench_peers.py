@@ -102,10 +102,18 @@ def against_distilabel(ours: Seen) -> Iterator[Figure]:
 
 def ratio(what: str, ours: Seen, theirs: Seen, goal: float, how: str = "") -> Figure:
     """Our rate over theirs: both send one request for a row's four responses."""
+    both = (ours, theirs)
+    rate, whole, in_flight, busy = (
+        " against ".join(words)
+        for words in (
+            [f"{seen.requests_a_second:,.0f}" for seen in both],
+            [f"{seen.told['rows'] / seen.told['seconds']:,.0f}" for seen in both],
+            [f"{seen.greatest}" for seen in both],
+            [f"{seen.busy:.0%}" for seen in both],
+        )
+    )
     note = (
-        f"{ours.requests_a_second:,.0f} against {theirs.requests_a_second:,.0f} requests/s; {how}at most {ours.greatest} "
-        f"and {theirs.greatest} in flight, server busy {ours.busy:.0%} and {theirs.busy:.0%}; start and end counted too, "
-        f"{ours.told['rows'] / ours.told['seconds']:,.0f} against {theirs.told['rows'] / theirs.told['seconds']:,.0f} "
-        f"rows/s; {theirs.versions}"
+        f"{rate} requests/s; {how}in flight at most {in_flight}, server busy {busy}; "
+        f"start and end counted too, {whole} rows/s; {theirs.versions}"
     )
     return Figure(what, ours.requests_a_second / theirs.requests_a_second, goal, note=note)

@@ -47,7 +47,9 @@ def drive(peer: str, script: str, *words: object) -> dict[str, Any]:
     """
     command = [python_of(peer), str(HERE / script), *map(str, words)]
     with tempfile.TemporaryDirectory() as home:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=_environment(home))
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=PATIENCE, env=_environment(home)
+        )
     if done.returncode:
         said = (done.stderr or done.stdout)[-2000:]
         raise RuntimeError(f"{script} ended with {done.returncode}: {said}")
