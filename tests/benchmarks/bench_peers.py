@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,10 +40,6 @@ class Seen:
         return self.requests / self.seconds
 
     @property
-    def rows_a_second(self) -> float:
-        return float(self.told["rows"]) / self.seconds
-
-    @property
     def versions(self) -> str:
         return ", ".join(f"{name} {version}" for name, version in self.told["versions"].items())
 
@@ -59,49 +55,56 @@ def run(peer: str, script: str, *words: object) -> Seen:
     return Seen(stats["requests"], stats["seconds"], stats["greatest"], stats["cpu"] / stats["seconds"], told)
 
 
-def best(peer: str, script: str, *words: object, times: int = TIMES) -> Seen:
-    """The fastest of some runs: the machine is noisy, and noise only slows down."""
-    return min((run(peer, script, *words) for _ in range(times)), key=lambda seen: seen.seconds)
-
-
 def figures() -> Iterator[Figure]:
-    ours = best("hf_datamap", "drive_ours.py", 2000, IN_FLIGHT)
-    try:
-        yield from against_distilabel(ours)
-    except PeerMissing as missing:
-        yield Figure("listwise judge over distilabel's UltraFeedback", None, 5, note=str(missing))
+    yield from against_distilabel()
+    others = (
+        ("a panel of twelve-angry-llms", "twelve-angry-llms", "drive_twelve_angry.py"),
+        ("a plain gather with the stock client", "hf_datamap", "drive_gather.py"),
+    )
     # At 64 in flight the server's 100 ms allow 640 requests/s to anybody: with more, what a request costs tells.
-    many = best("hf_datamap", "drive_ours.py", 5000, MANY)
-    for in_flight, mine, goal in ((IN_FLIGHT, ours, 1.0), (MANY, many, 2.0)):
-        yield against(
-            "a panel of twelve-angry-llms", "twelve-angry-llms", "drive_twelve_angry.py", mine, in_flight, goal
-        )
-        yield against("a plain gather with the stock client", "hf_datamap", "drive_gather.py", mine, in_flight, goal)
+    for in_flight, goal in ((IN_FLIGHT, 1.0), (MANY, 2.0)):
+        for name, peer, script in others:
+            what = f"listwise judge over {name}, {in_flight} in flight, requests/s"
+            yield beside(what, goal, peer, script, 1000, in_flight, in_flight=in_flight)
 
 
-def against(name: str, peer: str, script: str, ours: Seen, in_flight: int, goal: float) -> Figure:
-    """Our requests per second over a peer's, at the same number in flight."""
-    what = f"listwise judge over {name}, {in_flight} in flight, requests/s"
+def against_distilabel() -> Iterator[Figure]:
+    peer, script = "distilabel", "drive_distilabel.py"
+    what = "listwise judge over distilabel's UltraFeedback at its {}, rows/s"
+    yield beside(what.format("default"), 5, peer, script, 600, 50, 1, how="batches of 50, one replica; ")
     try:
-        return ratio(what, ours, best(peer, script, 1000, in_flight), goal)
+        tried = {setting: run(peer, script, 2000, *setting) for setting in TRIED}
+    except PeerMissing as missing:
+        yield Figure(what.format("best"), None, 2, note=str(missing))
+        return
+    winner = min(tried, key=lambda setting: tried[setting].seconds)
+    how = f"batches of {winner[0]}, replicas: {winner[1]}; "
+    yield beside(what.format("best"), 2, peer, script, 2000, *winner, how=how, before=[tried[winner]])
+
+
+def beside(
+    what: str,
+    goal: float,
+    peer: str,
+    script: str,
+    *words: object,
+    in_flight: int = IN_FLIGHT,
+    how: str = "",
+    before: Sequence[Seen] = (),
+) -> Figure:
+    """Our rate over a peer's, both run in turn; both send one request for a row's four responses."""
+    ours, theirs = [], list(before)
+    try:
+        for _ in range(TIMES):
+            theirs.append(run(peer, script, *words))
+            ours.append(run("hf_datamap", "drive_ours.py", 30 * in_flight, in_flight))
     except PeerMissing as missing:
         return Figure(what, None, goal, note=str(missing))
+    return ratio(what, *(max(runs, key=lambda seen: seen.requests_a_second) for runs in (ours, theirs)), goal, how)
 
 
-def against_distilabel(ours: Seen) -> Iterator[Figure]:
-    script = "drive_distilabel.py"
-    default = best("distilabel", script, 600, 50, 1)
-    tried = {setting: run("distilabel", script, 2000, *setting) for setting in TRIED}
-    winner = min(tried, key=lambda setting: tried[setting].seconds)
-    again = best("distilabel", script, 2000, *winner, times=TIMES - 1)
-    top = min(again, tried[winner], key=lambda seen: seen.seconds)
-    for name, theirs, goal, setting in (("default", default, 5, (50, 1)), ("best", top, 2, winner)):
-        what = f"listwise judge over distilabel's UltraFeedback at its {name}, rows/s"
-        yield ratio(what, ours, theirs, goal, f"batches of {setting[0]}, replicas: {setting[1]}; ")
-
-
-def ratio(what: str, ours: Seen, theirs: Seen, goal: float, how: str = "") -> Figure:
-    """Our rate over theirs: both send one request for a row's four responses."""
+def ratio(what: str, ours: Seen, theirs: Seen, goal: float, how: str) -> Figure:
+    """The figure, and what stands behind it."""
     both = (ours, theirs)
     rate, whole, in_flight, busy = (
         " against ".join(words)
