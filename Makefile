@@ -7,15 +7,20 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 #   make test TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch==2.13.0
 TESTS ?= tests
+# Other packages that `make bench` measures beside ours, each in an environment of its own (about 1 GB together).
+PEERS ?= $(VENV)-peers
+PEER_NAMES := distilabel twelve-angry-llms if-verifiable
+# make bench ONLY=map needs none of them.
+NEEDS_PEERS := $(or $(findstring peers,$(ONLY)),$(findstring constraints,$(ONLY)),$(if $(ONLY),,all))
 
-.PHONY: help demo test test-core lint bench clean
+.PHONY: help demo test test-core lint bench peers clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   the main job on the bundled sample (no key, no network)"
 	@echo "make test   all tests, extras and browser included"
 	@echo "make lint   ruff, format check, mypy"
-	@echo "make bench  benchmarks, as ratios (make bench ONLY=judge runs one)"
+	@echo "make bench  benchmarks, as ratios, peers included (make bench ONLY=judge runs one)"
 
 $(VENV)/.venv:
 	@$(PYTHON) -c 'import sys; sys.exit("hf_datamap needs Python 3.11 or newer, this is %s. Try: make PYTHON=python3.12 ..." % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -62,8 +67,18 @@ lint: $(VENV)/.extras
 	$(BIN)/mypy
 	cd space && $(abspath $(BIN))/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache/space app.py mapspace
 
-bench: $(VENV)/.extras
-	$(BIN)/python -m tests.benchmarks $(ONLY)
+bench: $(VENV)/.extras $(if $(NEEDS_PEERS),peers)
+	HF_DATAMAP_PEERS=$(PEERS) $(BIN)/python -m tests.benchmarks $(ONLY)
+
+$(PEERS)/%/.ready: tests/benchmarks/peers/%.txt
+	$(PYTHON) -m venv --clear $(PEERS)/$*
+	$(PEERS)/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# A peer that cannot be installed stops no benchmark: its figures say that they were not measured, and why, and the run
+# ends with an error.
+peers:
+	@for peer in $(PEER_NAMES); do $(MAKE) --no-print-directory --silent $(PEERS)/$$peer/.ready || echo "bench: cannot install $$peer: the index lacks something that tests/benchmarks/peers/$$peer.txt needs (see above); its figures will be missing" >&2; done
 
 clean:
-	rm -rf $(VENV) datamap-demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) datamap-demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from pathlib import Path
@@ -36,6 +37,7 @@ _KEYS: dict[str, str] = {}
 _SHARED = "_HF_DATAMAP_KEY_"
 
 
+@functools.cache  # asked for every request
 def _slot(base_url: str, model: str) -> str:
     return hashlib.blake2b(f"{base_url}\n{model}".encode(), digest_size=8).hexdigest()
 

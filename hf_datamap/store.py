@@ -22,9 +22,18 @@ _SCHEMA_VERSION = 1
 _LOOKUP = 500  # keys per query; SQLite allows more, longer statements gain nothing
 
 
-def canonical(value: JSON) -> bytes:
+# Made once: `json.dumps` with options makes an encoder for every call.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def _spelled(value: JSON) -> str:
     """JSON with one spelling per value; pure ASCII, so lone surrogates pass."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
+    return _ENCODER.encode(value)
+
+
+def canonical(value: JSON) -> bytes:
+    """JSON with one spelling per value, as bytes."""
+    return _spelled(value).encode("ascii")
 
 
 class Keys:
@@ -106,7 +115,7 @@ class Store:
         """Keep an answer."""
         self._db.execute(
             "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
-            (key, canonical(answer.value).decode(), answer.input_tokens, answer.output_tokens, int(time.time())),
+            (key, _spelled(answer.value), answer.input_tokens, answer.output_tokens, int(time.time())),
         )
 
     def __len__(self) -> int:

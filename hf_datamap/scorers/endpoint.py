@@ -10,7 +10,7 @@ import re
 import time
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,17 +37,8 @@ _STEPS: Mapping[str, str | None] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """Where and how to send, in one loop."""
-
-    transport: Transport
-    url: str
-    headers: Mapping[str, str]
-
-
 # Connections belong to the loop that they were made in; equal endpoints share them, unpickled copies too.
-_LINES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, ...], asyncio.Future[_Line]]]
+_LINES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, ...], asyncio.Future[Transport]]]
 _LINES = weakref.WeakKeyDictionary()
 
 
@@ -167,7 +158,7 @@ class Endpoint:
         data = json.dumps(body, ensure_ascii=True).encode("ascii")
         line = await self._line(path)
         try:
-            reply = await line.transport.post(line.url, line.headers, data)
+            reply = await line.post(data)
         except ConnectFailed as error:
             raise Overloaded(f"cannot connect to {self.base_url}: {error}", congestion=False, fatal=True) from None
         except ConnectionLost as error:
@@ -177,7 +168,7 @@ class Endpoint:
             reply = replace(reply, body=reply.body.replace(key.encode(), b"***"))
         return reply
 
-    async def _line(self, path: str) -> _Line:
+    async def _line(self, path: str) -> Transport:
         loop = asyncio.get_running_loop()
         lines, key = _LINES.setdefault(loop, {}), self.key()
         name = (self.base_url, self.model, str(self.timeout), path, key)
@@ -192,14 +183,14 @@ class Endpoint:
                 future.set_exception(error)
                 future.exception()  # seen: whoever else waits gets it too
                 raise
-            future.set_result(_Line(Transport(self.timeout), url, headers))
+            future.set_result(Transport(url, headers, self.timeout))
         return await asyncio.shield(future)
 
     async def close(self) -> None:
         """Close the connections that this loop holds to any endpoint."""
         for future in _LINES.pop(asyncio.get_running_loop(), {}).values():
             if future.done() and not future.exception():
-                await future.result().transport.close()
+                await future.result().close()
 
     def _known_key(self) -> str | None:
         return env.find_key(self.base_url, self.model) or env.api_key()

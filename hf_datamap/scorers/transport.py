@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
+from yarl import URL
 
 _KEEPALIVE = 30.0  # seconds, below the idle timeout of the usual front ends: fewer sockets die in our hands
 
@@ -67,20 +68,24 @@ class Transport:
     """One aiohttp session: many requests in flight, connections kept. Belongs to the loop that it is made in.
 
     Args:
+        url: where every request goes.
+        headers: what every request carries; as the session's own, they are read once and not for every request.
         timeout: seconds until a request counts as lost.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str], timeout: float) -> None:
+        self._url = URL(url)
         self._session = aiohttp.ClientSession(
+            headers=headers,
             # The engine bounds what is in flight.
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE),
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 30.0)),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._timeout = timeout
-        self._proxies: dict[str, str | None] = {}
+        self._proxy = _proxy(url)  # asked once: aiohttp would ask for every request
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
+    async def post(self, body: bytes) -> Reply:
         """Send one request and read the whole reply, whatever its status.
 
         Raises:
@@ -88,9 +93,7 @@ class Transport:
             ConnectionLost: it broke, or the reply took too long.
         """
         try:
-            async with self._session.post(
-                url, headers=headers, data=body, allow_redirects=False, proxy=self._proxy(url)
-            ) as answer:
+            async with self._session.post(self._url, data=body, allow_redirects=False, proxy=self._proxy) as answer:
                 return Reply(answer.status, answer.headers, await answer.read())
         except aiohttp.ClientConnectorError as error:
             raise ConnectFailed(str(error)) from error
@@ -99,15 +102,15 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             raise ConnectionLost(f"connection lost ({type(error).__name__}: {error})") from error
 
-    def _proxy(self, url: str) -> str | None:
-        """The proxy that the environment names for a URL, asked once: aiohttp would ask for every request."""
-        if url not in self._proxies:
-            parts = urlsplit(url)
-            by_scheme = urllib.request.getproxies()
-            direct = urllib.request.proxy_bypass(parts.hostname or "")
-            self._proxies[url] = None if direct else by_scheme.get(parts.scheme) or by_scheme.get("all")
-        return self._proxies[url]
-
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for a URL."""
+    parts = urlsplit(url)
+    if urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    by_scheme = urllib.request.getproxies()
+    return by_scheme.get(parts.scheme) or by_scheme.get("all")

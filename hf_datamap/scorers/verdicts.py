@@ -186,31 +186,36 @@ def _said(text: str) -> str:
     return "" if said.startswith("<think>") else said
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key twice")
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)  # made once: `json.loads` with options makes one for every call
+
+
 def _parse(text: str) -> Any:  # noqa: ANN401 - JSON
     """JSON; None when it is none, or when an object says the same thing twice."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            raise ValueError("a key twice")
-        return found
-
     try:
-        return json.loads(text, object_pairs_hook=once)
+        return _DECODER.decode(text)
     except (ValueError, RecursionError):
         return None
 
 
 def _candidates(body: str) -> list[str]:
-    """Where in a reply its JSON may stand: all of it, in fences, flat objects, the outermost braces."""
+    """Where in a reply its JSON may stand if it is not all of it: in fences, flat objects, the outermost braces."""
     outermost = [body[body.find("{") : body.rfind("}") + 1]] if "{" in body else []
-    return [part.strip() for part in (body, *_FENCE.findall(body), *_FLAT.findall(body), *outermost)]
+    return [part.strip() for part in (*_FENCE.findall(body), *_FLAT.findall(body), *outermost)]
 
 
 def json_object(text: str) -> dict[str, Any] | None:
     """Return the JSON object in a reply, None when there is none."""
-    whole, *parts = _candidates(_said(text))
-    for candidate in (whole, *reversed(parts)):  # nested objects: the widest first
+    body = _said(text)
+    if isinstance(value := _parse(body), dict):  # most replies: not searched any further
+        return value
+    for candidate in reversed(_candidates(body)):  # nested objects: the widest first
         if isinstance(value := _parse(candidate), dict):
             return value
     return None
@@ -223,10 +228,9 @@ def read_score(text: str) -> float:
         Unanswered: there is none, or there are several different ones.
     """
     body = _said(text)
-    whole, *parts = _candidates(body)
-    if (score := _json_score(whole)) is not None:
+    if (score := _json_score(body)) is not None:
         return score
-    values = {score for part in parts if (score := _json_score(part)) is not None}
+    values = {score for part in _candidates(body) if (score := _json_score(part)) is not None}
     values |= {float(value) for value in (*_ALONE.findall(body), *_NAMED.findall(body))}
     if len(values) != 1:
         what = "no score" if not values else f"{len(values)} different scores"

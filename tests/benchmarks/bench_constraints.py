@@ -1,14 +1,8 @@
-"""`ConstraintScorer` on real responses, and the `if-verifiable` package beside it if it can run here.
-
-`if-verifiable` needs NLTK's data, so it stays outside the test dependencies: name a Python that has both in
-``IF_VERIFIABLE_PYTHON`` (with ``NLTK_DATA`` set) to measure it in the same run; else its published 190 rows/s stand in.
-"""
+"""`ConstraintScorer` on real responses, and the `if-verifiable` package beside it, in an environment of its own."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,42 +14,18 @@ import pyarrow.parquet as pq
 from hf_datamap.layouts.example import Example
 from hf_datamap.scorers.constraints import Checker, ConstraintScorer, parse_constraints
 from tests.benchmarks.figure import Figure
+from tests.benchmarks.peers import PeerMissing, drive
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT.parent / "shared" / "data" / "verifiable_ifeval_en_17models.parquet"
 CARRIED = ROOT / "hf_datamap" / "demo" / "ifeval_sample.parquet"
-
-YARDSTICK = """
-import json, logging, sys, time
-import langdetect
-from if_verifiable.common import evaluate_instructions
-from if_verifiable.ifeval import instructions_util
-from if_verifiable.ifeval.instructions_registry import INSTRUCTION_DICT
-from nltk.tokenize.punkt import PunktTokenizer
-logging.disable(logging.CRITICAL)
-langdetect.DetectorFactory.seed = 0
-tokenizer = PunktTokenizer("english")
-instructions_util._get_sentence_tokenizer = lambda: tokenizer  # the pickle it asks for is no longer distributed
-rows = json.load(open(sys.argv[1]))
-evaluate_instructions("warm up", ["language:response_language"], [{"language": "en"}], "", INSTRUCTION_DICT)
-start = time.perf_counter()
-for ids, kwargs, response in rows:
-    evaluate_instructions(response, ids, kwargs, "", INSTRUCTION_DICT)
-print(time.perf_counter() - start)
-"""
 
 
 def figures() -> Iterator[Figure]:
     rows = load()
     Checker(parse_constraints(["language:response_language"], [{"language": "en"}])).strict("warm up")
     both = min(clock(run_both, rows) for _ in range(3))
-    seconds, note = yardstick(rows)
-    yield Figure(
-        "ConstraintScorer's checks, strict and loose together, against if-verifiable",
-        seconds / both,
-        10,
-        note=f"{len(rows) / both:,.0f} against {len(rows) / seconds:,.0f} rows/s{note}",
-    )
+    yield against_if_verifiable(rows, both)
     examples = [Example((), [response], constraints=parse_constraints(ids, kwargs)) for ids, kwargs, response in rows]
     for mode in ("strict", "loose"):
         took = min(clock(score_all, ConstraintScorer(mode), examples) for _ in range(3))
@@ -95,13 +65,30 @@ def clock(work: Any, *arguments: Any) -> float:
     return time.perf_counter() - start
 
 
-def yardstick(rows: list[tuple[list[str], list[dict[str, Any]], str]]) -> tuple[float, str]:
-    """Seconds that if-verifiable takes for the same rows, and a remark if that was not measured here."""
-    python = os.environ.get("IF_VERIFIABLE_PYTHON")
-    if not python:
-        return len(rows) / 190, " (published, not measured here: IF_VERIFIABLE_PYTHON is not set)"
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "rows.json"
-        data.write_text(json.dumps(rows), encoding="utf-8")
-        done = subprocess.run([python, "-c", YARDSTICK, str(data)], check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[-1]), ""
+def against_if_verifiable(rows: list[tuple[list[str], list[dict[str, Any]], str]], both: float) -> Figure:
+    """The time that if-verifiable takes for the same rows over ours, and how often both say the same."""
+    what = "ConstraintScorer's checks, strict and loose together, against if-verifiable"
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            data = Path(folder) / "rows.json"
+            data.write_text(json.dumps(rows), encoding="utf-8")
+            told = drive("if-verifiable", "drive_if_verifiable.py", data)
+    except PeerMissing as missing:
+        return Figure(what, None, 10, note=str(missing))
+    same = agreement(rows, told["verdicts"])
+    if same < 0.9:
+        raise RuntimeError(f"if-verifiable and ConstraintScorer agree on {same:.1%} of verdicts: one of them is broken")
+    rates = f"{len(rows) / both:,.0f} against {len(rows) / told['seconds']:,.0f} rows/s"
+    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
+    return Figure(what, told["seconds"] / both, 10, note=f"{rates}, {same:.2%} of verdicts the same; {versions}")
+
+
+def agreement(rows: list[tuple[list[str], list[dict[str, Any]], str]], theirs: list[list[list[bool]]]) -> float:
+    """Share of strict and loose verdicts that are the same, of responses that both judge."""
+    same = total = 0
+    for (ids, kwargs, response), told in zip(rows, theirs, strict=True):
+        ours = Checker(parse_constraints(ids, kwargs)).both(response)
+        if len(told) == len(ours):
+            same += sum(a == b for pair in zip(ours, told, strict=True) for a, b in zip(*pair, strict=True))
+            total += 2 * len(ours)
+    return same / total

@@ -1,7 +1,7 @@
 """A chat-completions server on loopback that scores by a hash of what it is asked, and can be told to misbehave.
 
 In a test: ``with LLMServer() as server``. As a process: ``python -m tests.servers.llm --latency 0.1``, which prints
-its URL and answers ``GET /stats``.
+its URL, judges in whatever shape it is asked for, and answers ``GET /stats``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import math
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -143,6 +144,7 @@ class LLMServer:
         self.answered: Counter[str] = Counter()
         self.keys: set[str] = set()
         self.in_flight = self.greatest = 0
+        self._first = self._last = 0.0  # when the first request came and the last answer left
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -189,12 +191,21 @@ class LLMServer:
         self._loop.close()
 
     async def _stats(self, _: web.Request) -> web.Response:
-        return web.json_response({"requests": len(self.requests), "greatest": self.greatest})
+        return web.json_response(
+            {
+                "requests": len(self.requests),
+                "answered": sum(self.answered.values()),
+                "greatest": self.greatest,
+                "seconds": self._last - self._first,
+                "cpu": time.process_time(),
+            }
+        )
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         authorization = request.headers.get("authorization", "")
         self.keys.add(authorization)
         data = await request.read()
+        self._first = self._first or time.perf_counter()
         body = json.loads(data)
         self.requests.append(body)
         if self.key and authorization != f"Bearer {self.key}":
@@ -223,12 +234,15 @@ class LLMServer:
         )
         await response.prepare(request)
         await response.write_eof()
+        self._last = time.perf_counter()
         if reply.status == 200:
             self.answered[hashlib.sha256(data).hexdigest()] += 1
         return response
 
 
 def main() -> None:
+    from tests.servers.judgements import judged
+
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds")
@@ -239,7 +253,7 @@ def main() -> None:
     chance = random.Random(1)
 
     def script(request: dict[str, Any], _: int) -> Reply:
-        reply = completion(request)
+        reply = judged(request)
         reply.delay = chance.random() * options.spread
         if chance.random() < options.slow:
             reply.delay = options.slow_latency
