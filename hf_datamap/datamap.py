@@ -94,7 +94,7 @@ class DataMap(Frozen):
             MapError: a column is missing, or a fraction is outside [0, 1].
             SourceError: a file cannot be read.
         """
-        shares = _fraction("low_variance", low_variance), _fraction("low_mean", low_mean)
+        shares = fraction("low_variance", low_variance), fraction("low_mean", low_mean)
         with opened(ds, correct_noise=correct_noise, in_memory=in_memory) as loaders:
             if len(loaders) == 1 and not approximate:
                 fitted = fit_whole(loaders[0](), *shares)
@@ -243,11 +243,16 @@ def _without_noise(ds: AnyDataset) -> AnyDataset:
     return without_noise(ds)
 
 
-def _fraction(name: str, value: Fraction | float) -> Fraction:
-    fraction = Fraction(value).limit_denominator(10_000)  # 0.3333 and 1/3 as written are both meant exactly
-    if not 0 <= fraction <= 1:
+def fraction(name: str, value: Fraction | float) -> Fraction:
+    """Read a share; 0.3333 and 1/3 as written are both meant exactly.
+
+    Raises:
+        MapError: it is none.
+    """
+    share = Fraction(value).limit_denominator(10_000)
+    if not 0 <= share <= 1:
         raise MapError(f"{name} must lie between 0 and 1, not {value}")
-    return fraction
+    return share
 
 
 _REGION: Final = pa.schema([(columns.REGION, pa.string())])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -57,3 +58,22 @@ def share_keys() -> None:
     """Let processes that are started from here on find the keys."""
     for slot, key in _KEYS.items():
         os.environ[_SHARED + slot] = key
+
+
+def secrets() -> dict[str, str]:
+    """Return what a worker on another machine needs to ask in our name: for its memory, never to be written down."""
+    found = {_SHARED + slot: key for slot, key in _KEYS.items()}
+    named = ("OPENAI_API_KEY", "HF_TOKEN", "HF_ENDPOINT")
+    found |= {name: value for name in named if (value := os.environ.get(name))}
+    if "HF_TOKEN" not in found:
+        from huggingface_hub import get_token
+
+        if token := get_token():
+            found["HF_TOKEN"] = token
+    return found
+
+
+def take_secrets(given: Mapping[str, str]) -> None:
+    """Take what `secrets` gave in another process; what is set here already stays."""
+    for name, value in given.items():
+        os.environ.setdefault(name, value)

@@ -51,7 +51,7 @@ def opened(source: AnyPoints, *, correct_noise: bool = False, in_memory: int | N
         in_memory = IN_MEMORY if in_memory is None else in_memory
         loaders = parquet_loaders(source, correct_noise=correct_noise)
         fits = sum(load.rows for load in loaders) <= in_memory
-        yield [_Held(_joined([load() for load in loaders]))] if fits and loaders else list(loaders)
+        yield [_Held(joined_block([load() for load in loaders]))] if fits and loaders else list(loaders)
         return
     from datasets import Dataset, DatasetDict
 
@@ -91,7 +91,8 @@ def wanted(names: Sequence[str]) -> list[str]:
     return [columns.MEAN, columns.VARIANCE, *(name for name in _STATISTICS if name in names)]
 
 
-def _values(table: pa.Table) -> dict[str, np.ndarray]:
+def values_of(table: pa.Table) -> dict[str, np.ndarray]:
+    """The columns of a table as float32, NaN for null."""
     return {name: columns.floats(table, name) for name in table.column_names}
 
 
@@ -107,11 +108,11 @@ def _pieces(ds: Dataset | DatasetDict | IterableDataset) -> Iterator[Block]:
     if not isinstance(ds, Dataset):
         known = ds.select_columns(names) if ds.column_names else ds
         for batch in known.with_format("arrow").iter(_READ):
-            yield Block(_values(batch.select(wanted(batch.column_names))))
+            yield Block(values_of(batch.select(wanted(batch.column_names))))
     else:
         table = ds.select_columns(names).with_format("arrow")[:]
         for start in range(0, table.num_rows or 1, _BLOCK):
-            yield Block(_values(table.slice(start, _BLOCK)))
+            yield Block(values_of(table.slice(start, _BLOCK)))
 
 
 # --- blocks -----------------------------------------------------------------------------------------------------------
@@ -149,11 +150,11 @@ def _gathered(pieces: Iterable[Block], in_memory: int, folder: Path) -> list[Loa
         waiting.append(piece)
         rows += len(piece.mean)
         while rows > in_memory and sum(len(part.mean) for part in waiting) >= _BLOCK:
-            waiting = _spill(_joined(waiting), folder, spilt)
+            waiting = _spill(joined_block(waiting), folder, spilt)
     if rows <= in_memory:
-        return [_Held(_joined(waiting))]
+        return [_Held(joined_block(waiting))]
     while waiting:
-        waiting = _spill(_joined(waiting), folder, spilt)
+        waiting = _spill(joined_block(waiting), folder, spilt)
     return list(spilt)
 
 
@@ -166,7 +167,7 @@ def _spill(points: Block, folder: Path, spilt: list[_Spilt]) -> list[Block]:
     return [rest] if len(rest.mean) else []
 
 
-def _joined(blocks: Sequence[Block]) -> Block:
+def joined_block(blocks: Sequence[Block]) -> Block:
     """Points of several blocks as one; the columns that all of them have."""
     names = [name for name in (blocks[0].values if blocks else wanted(())) if all(name in b.values for b in blocks)]
     empty = np.empty(0, np.float32)
@@ -195,7 +196,7 @@ class RowGroup:
             from hf_datamap.noise import corrected_table
 
             table = corrected_table(table)
-        return Block(_values(table.select(self.names)), self.first_row)
+        return Block(values_of(table.select(self.names)), self.first_row)
 
     def _read(self) -> list[str]:
         from hf_datamap.noise import NEEDED

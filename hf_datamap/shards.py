@@ -47,9 +47,15 @@ if TYPE_CHECKING:
 
 SAMPLE: Final = 100_000  # rows whose texts the card tells of
 PART_ROWS: Final = 50_000  # of row groups that together make a part
+ASKED_PART_ROWS: Final = 10_000  # the same where scoring takes requests
 _ASKING: Final = 5_000  # rows scored at a time where that takes requests
 _READING: Final = 20_000  # otherwise
 _OPEN: Final = b"hf_datamap.open"
+
+
+def asks(scorer: AnyScorer) -> bool:
+    """Whether scoring takes requests, or a model."""
+    return not (isinstance(scorer, ColumnScorer) or is_cheap(scorer))
 
 
 @dataclass(frozen=True)
@@ -107,11 +113,6 @@ class ShardJob:
         """Where the added columns of a part are kept."""
         return self.scratch / f"scored-{part.number:06d}.parquet"
 
-    @property
-    def asks(self) -> bool:
-        """Whether scoring takes requests."""
-        return not (isinstance(self.scorer, ColumnScorer) or is_cheap(self.scorer))
-
 
 @dataclass(frozen=True)
 class Scored:
@@ -122,7 +123,7 @@ class Scored:
         rows: how many rows.
         statuses: rows by status.
         open: rows that lack a score that another run might get.
-        usage: what was spent on it, where that is known part by part.
+        usage: what was spent on it, where it was scored in another process.
     """
 
     number: int
@@ -202,7 +203,7 @@ def annotate_files(
         raise ScorerError(
             "the panel does not know its members' scales yet: panel = dm.fit_panel(panel, some_rows) first"
         )
-    parts = plan(parquet_files(source))
+    parts = plan(parquet_files(source), ASKED_PART_ROWS if asks(scorer) else PART_ROWS)
     layout = layout_for(scorer, _layout(parts[0], layout))
     telling = dict(telling or {"id": str(source) if isinstance(source, str | Path) else ", ".join(map(str, source))})
     check_folder(out, {"scorer": dict(scorer.identity), "source": telling}, overwrite=overwrite)
@@ -233,8 +234,8 @@ def scratch_of(out: Path) -> Path:
 # --- planning ---------------------------------------------------------------------------------------------------------
 
 
-def plan(files: Sequence[str]) -> list[Part]:
-    """Cut files into parts of whole row groups.
+def plan(files: Sequence[str], part_rows: int = PART_ROWS) -> list[Part]:
+    """Cut files into parts of whole row groups, of so many rows or a few more.
 
     Raises:
         SourceError: a file cannot be read, or its columns are not those of the first.
@@ -248,7 +249,7 @@ def plan(files: Sequence[str]) -> list[Part]:
             if not file.schema_arrow.remove_metadata().equals(schema):
                 raise SourceError(f"{path} has other columns or types than {files[0]}; map them one by one")
             sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        for start, stop in _runs(sizes):
+        for start, stop in _runs(sizes, part_rows):
             rows = sum(sizes[start:stop])
             parts.append(Part(len(parts), path, (start, stop), rows, first_row))
             first_row += rows
@@ -257,12 +258,11 @@ def plan(files: Sequence[str]) -> list[Part]:
     return [part for part in parts if part.rows]
 
 
-def _runs(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Runs of row groups of about `PART_ROWS`."""
+def _runs(sizes: Sequence[int], part_rows: int) -> Iterator[tuple[int, int]]:
     start, rows = 0, 0
     for group, size in enumerate(sizes):
         rows += size
-        if rows >= PART_ROWS or group == len(sizes) - 1:
+        if rows >= part_rows or group == len(sizes) - 1:
             yield start, group + 1
             start, rows = group + 1, 0
 
@@ -372,7 +372,7 @@ def score_part(part: Part, job: ShardJob, usage: Usage, bar: Progress) -> Scored
     statuses: Counter[str] = Counter()
     still_open = 0
     names = _present(part, needed_columns(job.scorer, job.layout))
-    size = _ASKING if job.asks else _READING
+    size = _ASKING if asks(job.scorer) else _READING
     with whole_file(job.scored(part)) as path, pq.ParquetWriter(path, added_schema(job.scorer)) as writer:
         for table in part.batches(size, names):
             scoring = _job_of(table, job, usage, bar)
@@ -409,7 +409,7 @@ class Threads:
 
     def score(self, parts: Sequence[Part], job: ShardJob, usage: Usage, bar: Progress) -> Iterator[Scored]:
         """See `Crew`."""
-        if job.asks:  # the engine's thread alone counts
+        if asks(job.scorer):  # the engine's thread alone counts
             yield from self._each(lambda part: score_part(part, job, usage, bar), parts)
             return
         quiet = Progress(Usage(), None, wanted=False)

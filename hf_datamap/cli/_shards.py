@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hf_datamap.datamap import DataMap
     from hf_datamap.shards import Crew
 
-_EXPORTED = 50_000  # rows of a file that data of another format is written to
+_EXPORTED, _ROW_GROUP = 50_000, 5_000  # rows of the files that data of another format is written to
 
 
 def run_shards(
@@ -79,7 +79,7 @@ def _exported(ds: Dataset, folder: Path) -> list[str]:
     count = max(1, -(-len(ds) // _EXPORTED))
     paths = [folder / f"{place:06d}.parquet" for place in range(count)]
     for place, path in enumerate(paths):
-        ds.shard(count, place, contiguous=True).to_parquet(path)
+        ds.shard(count, place, contiguous=True).to_parquet(path, batch_size=_ROW_GROUP)
     return [str(path) for path in paths]
 
 

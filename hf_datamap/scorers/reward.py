@@ -100,6 +100,11 @@ class RewardModel:
             self.max_in_flight = max_in_flight
 
     @property
+    def loads_weights(self) -> bool:
+        """Whether the model runs in this process, where it wants a GPU."""
+        return isinstance(self._source, _Local)
+
+    @property
     def identity(self) -> dict[str, JSON]:
         """What a reward depends on."""
         return {"kind": "reward", "output": self.output, "long_texts": self.long_texts, **self._source.identity}
