@@ -173,7 +173,6 @@ def main(root: Path, mode: str, scenario: str, kinds: list[str], number: int, wo
     """Run every ``workers``-th trial, beginning with ``number``, against a server of our own."""
     found: list[str] = []
     with MiniHub(root) as hub:
-        hub.log_matters = False
         environment = hub.env(xet=mode == "xet")
         os.environ.clear()
         os.environ.update(environment)  # the clients read it at import: before the first of them starts
