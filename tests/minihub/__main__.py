@@ -8,7 +8,8 @@ import traceback
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
 
 from tests.minihub import admin, listing, reading, repos, writing, xet
 from tests.minihub.gate import Gate
@@ -22,6 +23,11 @@ def build_app(hub: Hub) -> FastAPI:
     @app.exception_handler(HubError)
     async def _hub_error(request: Request, e: HubError):
         return e.response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def _client_gone(request: Request, e: ClientDisconnect):
+        """A client that ended while it sent: here, as the handler below would take it for an error of ours."""
+        return Response(status_code=499)  # for the log; nobody hears it
 
     @app.exception_handler(404)
     async def _no_route(request: Request, e):

@@ -54,7 +54,7 @@ class MiniHub:
                 process.stdin.close()
         self.process.kill()
         self.process.wait()
-        assert "Traceback" not in self.log.read_text(), self.log.read_text()[-4000:]
+        assert not re.search("Traceback|ERROR", self.log.read_text()), self.log.read_text()[-4000:]
 
     def env(self, *, token: str | None = WRITE, xet: bool = False, home: str = "home") -> dict[str, str]:
         keep = ("PATH", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")
@@ -117,6 +117,10 @@ class MiniHub:
             yield
         finally:
             self.admin("DELETE", "faults")
+
+    def settle(self) -> None:
+        """Wait until the server has done all that clients which are gone had asked of it."""
+        self.admin("POST", "settle")
 
     def search(self, needle: str) -> list[dict]:
         return self.admin("GET", f"search?needle={urllib.parse.quote(needle)}")
