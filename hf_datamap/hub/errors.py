@@ -57,10 +57,10 @@ def explain(error: Exception, doing: str, repo_id: str) -> DataMapError:
 def _way_out(error: Exception) -> str:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    seen = _seen(error)
+    said = seen(error)
     known: list[tuple[bool, str]] = [
         (isinstance(error, GatedRepoError), "it is gated; ask for access on its page first"),
-        (isinstance(error, RevisionNotFoundError), f"it has no such revision ({seen})"),
+        (isinstance(error, RevisionNotFoundError), f"it has no such revision ({said})"),
         (
             isinstance(error, RepositoryNotFoundError),
             "there is no such repository, or it is private and the token in use may not see it; check the name, or log "
@@ -69,11 +69,11 @@ def _way_out(error: Exception) -> str:
         (status_of(error) == 401, "the Hub does not accept the token; renew it with `hf auth login`"),
         (
             status_of(error) == 403,
-            f"no write access ({seen}). For somebody else's repository open a pull request with create_pr=True "
+            f"no write access ({said}). For somebody else's repository open a pull request with create_pr=True "
             "(--create-pr); for your own, use a token with write access (`hf auth login`)",
         ),
-        (status_of(error) == 402, f"the Hub asks for a paid plan ({seen})"),
-        (True, f"{seen}. Nothing half-made is visible there; run the same again to finish"),
+        (status_of(error) == 402, f"the Hub asks for a paid plan ({said})"),
+        (True, f"{said}. Nothing half-made is visible there; run the same again to finish"),
     ]
     return next(text for applies, text in known if applies)
 
@@ -89,7 +89,8 @@ def _token() -> bool:
     return bool(get_token())
 
 
-def _seen(error: Exception) -> str:
+def seen(error: Exception) -> str:
+    """Return what the Hub or the client said, in one line without secrets."""
     from hf_datamap.card.escape import find_secret
 
     text = str(getattr(error, "server_message", None) or error) or type(error).__name__

@@ -14,7 +14,7 @@ from hf_datamap.card.render import HUB
 from hf_datamap.datamap import DataMap
 from hf_datamap.errors import CardError, HubError, MapError
 from hf_datamap.hub.commit import Commit, Head, client, commit_whole, full_name, steadily
-from hf_datamap.hub.errors import explain, status_of
+from hf_datamap.hub.errors import seen, status_of
 from hf_datamap.version import __version__
 
 if TYPE_CHECKING:
@@ -127,8 +127,10 @@ def put_space(
         except Exception as error:
             if not static and status_of(error) in (402, 403):
                 raise HubError(
-                    f"{explain(error, 'create the Space', space_id)}. Gradio Spaces need a PRO account or a team plan; "
-                    "static=True (--static) puts the map into a self-contained page instead, which is hosted for free"
+                    f"cannot create the Space {space_id}: {seen(error)}. It takes a token that may write to "
+                    f"{space_id.partition('/')[0]}, and a Gradio Space a PRO account or a team plan too; the map as a "
+                    f"self-contained page is hosted for free: hf-datamap space deploy {space_id} --dataset {dataset} "
+                    "--static (static=True)"
                 ) from error
             raise
 

@@ -350,6 +350,9 @@ refused(MapError, "another region", ds=new, **arguments)
 refused(MapError, "no datamap_region", ds=scored(24), **arguments)
 refused(HubError, "'data'", ds=ds, config_name="data", **arguments)
 refused(HubError, "not the name of a repository", ds=ds, data_map=data_map, repo_id="not a name")
+refused(HubError, "create_pr", "revision", ds=ds, create_pr=True, revision="next", **arguments)
+for size in ("many", 0, "-1MB"):
+    refused(HubError, "max_shard_size", "200MB", ds=ds, max_shard_size=size, **arguments)
 refused(HubError, "no write access", ds=ds, data_map=data_map, repo_id="bob/mine")
 secret = data_map.model_copy(update={"provenance": {"scorer": {"endpoint": "https://u:pa55word@host/v1"}}})
 error = refused(MapError, "secret", ds=ds, data_map=secret, repo_id="alice/branchy")
@@ -405,6 +408,9 @@ push_to_hub(ds, "alice/terms", data_map=data_map)
 ds, data_map = mapped(24)
 broken = "---\\nlicense: Apache 2.0!\\n---\\n"
 refused(CardError, "license", ds=ds, repo_id="alice/broken", data_map=data_map, card=broken)
+import hf_datamap.hub.commit
+hf_datamap.hub.commit.Head.read = lambda head, path: "Größe".encode("latin-1")  # as git can put it there
+refused(CardError, "not UTF-8", ds=ds, repo_id="alice/broken", data_map=data_map)
 """
     mark = hub.mark()
     client(hub, code)
@@ -423,12 +429,38 @@ def test_progress_and_card_are_the_same_every_time(hub):
     yaml.safe_load(cards[0].split("---")[1])
 
 
+def folder_of(ds, data_map, folder):
+    """A folder as `hf-datamap map` writes it, with a card of one's own."""
+    (folder / "data").mkdir()
+    ds.to_parquet(folder / "data/train-00000-of-00001.parquet")
+    data_map.save(folder / "datamap.json")
+    (folder / "README.md").write_text("---\npretty_name: Mine\nconfigs: []\n---\n\n# Mine\n")
+
+
+@pytest.mark.parametrize("config", ["default", "scored"])
+def test_the_card_command_shows_what_a_push_makes(hub, tmp_path, config):
+    code = "from hf_datamap.cli import main\nmain()"
+    repo = f"alice/seen-{config}"
+    for rows in (24, 30):
+        folder = tmp_path / str(rows)
+        folder.mkdir()
+        folder_of(*mapped(rows), folder)
+        merge = []
+        if rows == 30:
+            (tmp_path / "README.md").write_bytes(hub.file(repo, "README.md"))
+            merge = ["--merge", str(tmp_path / "README.md")]
+        mark = hub.mark()
+        preview = hub.run(code, "card", str(folder), "--repo", repo, "--config", config, *merge, token=None)
+        assert hub.requests(mark) == []
+        hub.run(code, "push", str(folder), repo, "--config", config)
+        assert preview.stdout == hub.file(repo, "README.md").decode()
+    failed = hub.run(code, "card", str(folder), "--repo", "seen", check=False)
+    assert failed.returncode == 2
+    assert "OWNER/seen" in failed.stderr
+
+
 def test_the_command_publishes_a_folder(hub, tmp_path):
-    ds, data_map = mapped(24)
-    (tmp_path / "data").mkdir()
-    ds.to_parquet(tmp_path / "data/train-00000-of-00001.parquet")
-    data_map.save(tmp_path / "datamap.json")
-    (tmp_path / "README.md").write_text("---\npretty_name: Mine\nconfigs: []\n---\n\n# Mine\n")
+    folder_of(*mapped(24), tmp_path)
     code = "from hf_datamap.cli.push import command\ncommand()"
     done = hub.run(code, str(tmp_path), "cli", "--json", "--subset", "high_variance", "--private")
     result = json.loads(done.stdout)
