@@ -45,8 +45,11 @@ def load(
 ) -> tuple[Dataset | DatasetDict, DataMap]:
     """Load a published map, or the folder that ``hf-datamap map`` wrote.
 
-    To extend it, score new rows, give them regions with ``data_map.assign`` (the thresholds stay), concatenate, and
-    push again with the same ``data_map``.
+    To extend it, score new rows by the same scorer, give them regions by the same thresholds, and push again::
+
+        new, _ = dm.annotate(rows, scorer)
+        grown = concatenate_datasets([ds, data_map.assign(new)])
+        dm.push_to_hub(grown, source, data_map=data_map)
 
     Args:
         source: a folder, or a dataset repository on the Hub.

@@ -9,41 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from hf_datamap.card.frontmatter import FrontMatter
 from hf_datamap.index import SCHEMA
+from tests.hub.clients import PRELUDE, card, client, titles
 from tests.hub.data import TEXTS, mapped, mapped_splits
 from tests.minihub.client import BOB, READ, WRITE
-
-PRELUDE = """
-from datasets import DatasetDict, concatenate_datasets, get_dataset_config_names, load_dataset
-from huggingface_hub import HfApi
-from hf_datamap.hub import deploy_space, load, push_to_hub
-from hf_datamap.errors import *
-from tests.hub.data import *
-
-def refused(kind, *words, **arguments):
-    try:
-        push_to_hub(**arguments)
-    except kind as error:
-        for word in words:
-            assert word in str(error), (word, str(error))
-        return error
-    raise AssertionError(f"{kind.__name__} was not raised")
-
-api = HfApi()
-"""
-
-
-def client(hub, code, **env):
-    return hub.run(PRELUDE + code, **env)
-
-
-def card(hub, repo, ref="refs/heads/main"):
-    return FrontMatter(hub.file(repo, "README.md", ref).decode())
-
-
-def titles(hub, repo, ref="refs/heads/main"):
-    return [commit["title"] for commit in hub.history(repo, ref)]
 
 
 @pytest.mark.parametrize("xet", [False, True])
@@ -299,22 +268,6 @@ assert get_dataset_config_names("alice/shrink") == ["default", "high_variance"]
         "high_variance/train-00000-of-00001.parquet",
         "datamap/datamap.json", "datamap/index.parquet", "datamap/map.png",
     }  # fmt: skip
-
-
-def test_a_published_map_can_be_extended(hub):
-    client(
-        hub,
-        """
-ds, data_map = mapped(24)
-push_to_hub(ds, "alice/grow", data_map=data_map)
-old, same_map = load("alice/grow", split="train")
-grown = concatenate_datasets([old, same_map.assign(scored(10, 77))])
-push_to_hub(grown, "alice/grow", data_map=same_map)
-again, again_map = load("alice/grow", split="train")
-assert again_map == data_map and again.to_list() == grown.to_list() and again.to_list()[:24] == ds.to_list()
-""",
-    )
-    assert "the thresholds were fitted on 24 rows; this dataset has 34" in card(hub, "alice/grow").body
 
 
 def test_curated_data_of_any_kind(hub):
