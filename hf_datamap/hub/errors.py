@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Final
 
 from hf_datamap.errors import DataMapError, HubError
@@ -81,6 +82,22 @@ def _way_out(error: Exception) -> str:
 def not_logged_in(doing: str, repo_id: str) -> HubError:
     """Return the error for a missing token."""
     return HubError(f"cannot {doing} {repo_id}: not logged in; run `hf auth login`, or set HF_TOKEN")
+
+
+def check_token(token: str | bool | None) -> None:
+    """Refuse a token that no header can carry: the client would put it into its own error.
+
+    Raises:
+        HubError: it holds a line break or another character that no token has.
+    """
+    from huggingface_hub import get_token
+
+    text = token if isinstance(token, str) else get_token() if token is not False else None
+    if text and not re.fullmatch("[!-~]+", text):
+        raise HubError(
+            "the token holds a space, a line break or another character that no token has: give it as it was made, or "
+            "run `hf auth login`"
+        )
 
 
 def _token() -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, overload
 from hf_datamap.card import FrontMatter, sections
 from hf_datamap.datamap import DataMap
 from hf_datamap.errors import CardError, DataMapError, MapError
-from hf_datamap.hub.errors import explain
+from hf_datamap.hub.errors import check_token, explain
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -69,6 +69,8 @@ def load(
 def _folder(folder: Path, split: str | None) -> tuple[Dataset | DatasetDict, DataMap]:
     from datasets import load_dataset
 
+    if not (folder / "datamap.json").is_file():
+        raise MapError(f"{folder} holds no datamap.json: name a folder that `hf-datamap map` wrote")
     data_map = DataMap.load(folder / "datamap.json")
     files: dict[str, list[str]] = {}
     for path in sorted((folder / "data").glob("*.parquet")):
@@ -88,6 +90,7 @@ def _hub(
     from huggingface_hub import HfApi
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
+    check_token(token)
     api = HfApi(token=token, library_name="hf_datamap")
 
     def read(path: str, sha: str) -> str:

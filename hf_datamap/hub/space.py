@@ -79,7 +79,7 @@ def deploy_space(
         dataset: the dataset repository with the map.
         static: a self-contained HTML page instead of the Gradio app: hosting is free, no server runs.
         config_name: the mapped configuration, shown by ``static`` and linked from its section of the card.
-        private: whether a new Space is private.
+        private: whether a new Space is private; as private as the dataset by default.
         token: a token with write access; the one of ``hf auth login`` by default. It does not go into the Space.
         secrets: Space secrets to set, for example ``HF_TOKEN`` to read a private dataset; never part of a file.
 
@@ -123,7 +123,8 @@ def put_space(
     def create() -> None:
         sdk = "static" if static else "gradio"
         try:
-            api.create_repo(space_id, repo_type="space", space_sdk=sdk, private=private, exist_ok=True)
+            hidden = _hidden(api, dataset) if private is None else private
+            api.create_repo(space_id, repo_type="space", space_sdk=sdk, private=hidden, exist_ok=True)
         except Exception as error:
             if not static and status_of(error) in (402, 403):
                 raise HubError(
@@ -136,6 +137,16 @@ def put_space(
 
     title = f"Alignment Data Map of {dataset} (hf_datamap {__version__})"
     return commit_whole(api, space_id, plan, title=title, repo_type="space", create=create)
+
+
+def _hidden(api: HfApi, dataset: str) -> bool | None:
+    """Whether the dataset is private; None, which leaves it to the account, where it is public or not there yet."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        return bool(api.repo_info(dataset, repo_type="dataset").private) or None
+    except RepositoryNotFoundError:
+        return None
 
 
 def _link(api: HfApi, dataset: str, config_name: str, space_id: str) -> None:

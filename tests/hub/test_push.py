@@ -336,6 +336,14 @@ refused(HubError, "hf auth login", ds=ds, data_map=data_map, repo_id="alice/bran
 arguments = dict(ds=ds, data_map=data_map, repo_id="alice/branchy")
 error = refused(HubError, "hf auth login", token="hf_nonsense0123456789", **arguments)
 assert "nonsense" not in str(error)
+import traceback
+for token in ("hf_nonsense0123456789\\n", "hf_nonsense 0123456789", "hf_nonsensé"):
+    for attempt in (push_to_hub, load):
+        try:
+            attempt(**(arguments if attempt is push_to_hub else {"source": "alice/branchy"}), token=token)
+            raise AssertionError(token)
+        except HubError as error:
+            assert "nonsens" not in "".join(traceback.format_exception(error)), error
 """,
         token=None,
     )

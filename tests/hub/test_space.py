@@ -173,6 +173,21 @@ assert not api.repo_exists("alice/never", repo_type="space")
     published.run(PRELUDE + code)
 
 
+def test_the_map_of_a_private_dataset_is_not_shown_to_everybody(published):
+    code = """
+ds, m = mapped(24)
+push_to_hub(ds, "alice/hidden", data_map=m, private=True, subsets=())
+for name, static in (("hidden-page", True), ("hidden-app", False)):
+    deploy_space(name, dataset="alice/hidden", static=static)
+    assert api.repo_info(f"alice/{name}", repo_type="space").private
+deploy_space("shown", dataset="alice/hidden", static=True, private=False)
+assert not api.repo_info("alice/shown", repo_type="space").private
+deploy_space("open", dataset="alice/map")
+assert not api.repo_info("alice/open", repo_type="space").private
+"""
+    published.run(PRELUDE + code)
+
+
 def test_the_command_deploys_and_takes_secrets_from_the_environment(published):
     hub = published
     code = """
