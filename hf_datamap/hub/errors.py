@@ -74,7 +74,8 @@ def _way_out(error: Exception) -> str:
             "(--create-pr); for your own, use a token with write access (`hf auth login`)",
         ),
         (status_of(error) == 402, f"the Hub asks for a paid plan ({said})"),
-        (True, f"{said}. Nothing half-made is visible there; run the same again to finish"),
+        (passing(error), f"{said}. Nothing half-made is visible there; run the same again to finish"),
+        (True, f"{said}. Nothing half-made is visible there"),
     ]
     return next(text for applies, text in known if applies)
 
@@ -111,5 +112,5 @@ def seen(error: Exception) -> str:
     from hf_datamap.card.escape import find_secret
 
     text = str(getattr(error, "server_message", None) or error) or type(error).__name__
-    line = " ".join(text.split())[:300]
+    line = " ".join(text.split())[:300].rstrip(".")
     return type(error).__name__ if find_secret(line) else line

@@ -378,7 +378,19 @@ refused(CardError, "not UTF-8", ds=ds, repo_id="alice/broken", data_map=data_map
     assert not hub.calls(mark, "preupload|commit|_lfs")
 
 
-def test_progress_and_card_are_the_same_every_time(hub):
+def test_a_refusal_that_stays_is_not_told_to_be_tried_again(hub):
+    code = """
+ds, data_map = mapped(24)
+error = refused(HubError, "no room", "Nothing half-made", ds=ds, repo_id="alice/refused", data_map=data_map)
+assert "again" not in str(error) and ".." not in str(error), error
+"""
+    mark = hub.mark()
+    with hub.fault(path="/commit/", status=400, times=0, error="There is no room for this."):
+        client(hub, code)
+    assert len(hub.calls(mark, "/commit/")) == 1
+
+
+def test_release_and_card_are_the_same_every_time(hub):
     """Same input, same bytes: two repositories differ by their names alone."""
     client(hub, 'ds, m = mapped(24)\nfor n in ("same-a", "same-b"): push_to_hub(ds, f"alice/{n}", data_map=m)')
     trees = [hub.history(f"alice/same-{n}")[0]["tree"] for n in "ab"]
@@ -433,3 +445,15 @@ def test_the_command_publishes_a_folder(hub, tmp_path):
     assert front.body.startswith("\n# Mine\n")
     assert {config["config_name"] for config in front.data["configs"]} == {"default", "high_variance"}
     assert [f["name"] for f in front.data["dataset_info"][0]["features"]][:4] == list(TEXTS)
+
+
+@pytest.mark.parametrize("xet", [False, True])
+def test_uploads_show_their_progress(hub, tmp_path, xet):
+    folder_of(*mapped(24, 90 + xet), tmp_path)  # nothing that is there already
+    command = [sys.executable, "-c", "from hf_datamap.cli import main\nmain()", "push", str(tmp_path), "alice/bars"]
+    environment = hub.env(xet=xet) | {"HF_HUB_DISABLE_PROGRESS_BARS": "0"}
+    done = subprocess.run(
+        [*command, f"--config=c{int(xet)}"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "100%" in done.stderr
+    assert done.stdout.count("\n") == 1  # the address, and nothing beside it
