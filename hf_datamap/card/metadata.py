@@ -140,7 +140,7 @@ def _list_configs(
         before = [item for item in [*listed, *implied] if item["config_name"] in everything]
         chosen = before[0] if len(before) == 1 else items[0]
         items = [item for item in items if item["config_name"] != chosen["config_name"]]
-        items.insert(0, {**chosen, **mine.get(chosen["config_name"], {}), "default": True})
+        items.insert(0, {**mine.get(chosen["config_name"], chosen), "default": True})
     front.set_items("configs", [*implied, *items], _name, lambda item: _name(item) in dropped)
     if isinstance(front.data.get("dataset_info"), dict) and "config_name" not in front.data["dataset_info"]:
         front.set("dataset_info", [{"config_name": "default", **front.data["dataset_info"]}])

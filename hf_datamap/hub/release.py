@@ -104,7 +104,8 @@ class Release:
         there = existing.configs(front.data, files)
         self._same_splits(there)
         dropped = self._stale(there)
-        self._one_format({name: splits for name, splits in there.items() if name not in {*self._names(), *dropped}})
+        others = {name: splits for name, splits in there.items() if name not in {*self._names(), *dropped}}
+        self._one_format(others)
         gone = self._old_shards(files, there, dropped) - self._shards().keys()
         place = self._placed(front)
         card = compose(
@@ -116,6 +117,7 @@ class Release:
             kept={} if front.data.get("configs") else {k: v for k, v in there.items() if k not in self._names()},
             dropped=dropped,
         )
+        self._others_untouched(others, existing.configs(FrontMatter(card).data, (files - gone) | self._shards().keys()))
         return Told(card, place, frozenset(gone))
 
     def _text(self, head: Head) -> str:
@@ -151,6 +153,18 @@ class Release:
                     f"{self.place.repo_id} keeps its data in {odd} (config {name!r}); `datasets` cannot read that "
                     f"beside the Parquet of a map. Map config {name!r} itself (--config {name}), or push to a "
                     "repository of its own"
+                )
+
+    def _others_untouched(self, before: Mapping[str, existing.Splits], after: Mapping[str, existing.Splits]) -> None:
+        """Files of other configurations are not overwritten, and theirs are still all that they read."""
+        for name, splits in before.items():
+            files = {path for paths in splits.values() for path in paths}
+            then = {path for paths in after.get(name, {}).values() for path in paths}
+            if odd := min((files & self._shards().keys()) | (files ^ then), default=None):
+                raise HubError(
+                    f"config {name!r} of {self.place.repo_id} reads {odd} too, which this push writes or removes: map "
+                    f"that config itself (--config {name}), or push under another name (config_name, --config). If its "
+                    "data_files match more than its own files, make them narrower in the card first"
                 )
 
     def _stale(self, there: Mapping[str, existing.Splits]) -> set[str]:

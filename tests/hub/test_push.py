@@ -131,6 +131,38 @@ assert load_dataset("alice/lines", split="train").to_list() == ds.to_list()
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "reads"),
+    [
+        ("same-folder", {"data_files": [{"split": "train", "path": "data/train-*"}]}),
+        ("wide", {"data_files": "**/*.parquet"}),
+        ("folder", {"data_dir": "data"}),
+    ],
+)
+def test_other_configs_of_the_repository_lose_nothing(hub, name, reads):
+    client(
+        hub,
+        f"""
+import yaml
+from huggingface_hub import CommitOperationAdd as Add
+item = {{"config_name": "main", **{reads}}}
+text = "---\\n" + yaml.safe_dump({{"configs": [item]}}) + "---\\n"
+plain(24).to_parquet("x.parquet")
+api.create_repo("alice/{name}", repo_type="dataset")
+adds = [Add("README.md", text.encode()), Add("data/train-00000-of-00001.parquet", "x.parquet")]
+api.create_commit("alice/{name}", adds, commit_message="mine", repo_type="dataset")
+head = api.dataset_info("alice/{name}").sha
+ds, data_map = mapped(24)
+refused(HubError, "config 'main'", "--config main", ds=ds, repo_id="alice/{name}", data_map=data_map)
+assert api.dataset_info("alice/{name}").sha == head
+assert load_dataset("alice/{name}", "main", split="train").to_list() == plain(24).to_list()
+push_to_hub(ds, "alice/{name}", data_map=data_map, config_name="main")     # as the message says
+assert load_dataset("alice/{name}", "main", split="train").to_list() == ds.to_list()
+assert load("alice/{name}", config_name="main")[1] == data_map
+""",
+    )
+
+
 def test_a_second_mapped_config_keeps_to_its_own_folder(hub):
     client(
         hub,
