@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, overload
 
-from hf_datamap.card import FrontMatter, sections
+from hf_datamap.card import FrontMatter
 from hf_datamap.datamap import DataMap
 from hf_datamap.errors import CardError, DataMapError, MapError
 from hf_datamap.hub.errors import check_token, explain
+from hf_datamap.hub.release import map_folder
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -53,7 +54,7 @@ def load(
 
     Args:
         source: a folder, or a dataset repository on the Hub.
-        config_name: the mapped configuration.
+        config_name: the mapped configuration, or one that holds a region of it.
         split: one split, as a `Dataset`; all of them, as a `DatasetDict`, by default.
         revision: branch, tag, commit or ``refs/pr/N`` on the Hub.
         token: for a private repository.
@@ -99,9 +100,8 @@ def _hub(
     try:
         sha = str(api.repo_info(repo_id, repo_type="dataset", revision=revision).sha)
         try:
-            folders = sections(FrontMatter(read("README.md", sha)).body)
-            place = f"{folders.get(config_name, 'datamap')}/datamap.json"
-            data_map = DataMap.from_json(read(place, sha))
+            folder = map_folder(FrontMatter(read("README.md", sha)), config_name)
+            data_map = DataMap.from_json(read(f"{folder}/datamap.json", sha))
         except (EntryNotFoundError, CardError):
             raise MapError(
                 f"{repo_id} holds no Alignment Data Map of config {config_name!r}: make one with dm.annotate, or "

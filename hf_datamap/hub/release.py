@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hf_datamap import columns
 from hf_datamap.card import Config, Facts, FrontMatter, Place, compose, problems, sections, space_of
-from hf_datamap.errors import CardError, HubError
+from hf_datamap.errors import CardError, HubError, MapError
 from hf_datamap.hub import existing
 from hf_datamap.hub.commit import Head
 from hf_datamap.hub.shards import Written
@@ -28,6 +28,19 @@ def subset_name(region: str, config_name: str) -> str:
 def region_of(subset: str, config_name: str) -> str | None:
     """Return the region that a curated configuration holds, None for another choice of rows."""
     return next((region for region in columns.REGIONS if subset_name(region, config_name) == subset), None)
+
+
+def map_folder(front: FrontMatter, config_name: str) -> str:
+    """Return the folder of the map that a configuration belongs to: its own, or the one it holds a region of.
+
+    Raises:
+        MapError: the card tells of maps, and none of them is of this configuration.
+    """
+    folders = sections(front.body)
+    owners = [name for name in folders if config_name == name or region_of(config_name, name)]
+    if folders and not owners:
+        raise MapError(f"config {config_name!r} is not mapped; mapped is {', '.join(sorted(folders))}")
+    return folders[owners[0]] if owners else _FOLDER  # a card may have lost its section
 
 
 @dataclass(frozen=True)

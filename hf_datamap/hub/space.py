@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from hf_datamap.card import FrontMatter, link_space, sections
+from hf_datamap.card import FrontMatter, link_space
 from hf_datamap.card.escape import name
 from hf_datamap.card.render import HUB
 from hf_datamap.datamap import DataMap
 from hf_datamap.errors import CardError, HubError, MapError
 from hf_datamap.hub.commit import Commit, Head, client, commit_whole, full_name, steadily
 from hf_datamap.hub.errors import seen, status_of
+from hf_datamap.hub.release import map_folder
 from hf_datamap.version import __version__
 
 if TYPE_CHECKING:
@@ -219,8 +220,7 @@ def _page(api: HfApi, dataset: str, config_name: str) -> str:
         def local(path: str) -> str:
             return api.hf_hub_download(dataset, path, repo_type="dataset", revision=sha)
 
-        body = FrontMatter(Path(local("README.md")).read_text(encoding="utf-8")).body
-        folder = sections(body).get(config_name, "datamap")
+        folder = map_folder(FrontMatter(Path(local("README.md")).read_text(encoding="utf-8")), config_name)
         index, data_map = pq.read_table(local(f"{folder}/index.parquet")), DataMap.load(local(f"{folder}/datamap.json"))
         return static_map(
             index, data_map, title=f"Alignment Data Map of {dataset}", repo_id=dataset, config=config_name

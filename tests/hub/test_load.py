@@ -99,3 +99,30 @@ for row in again.select(range(30, 60)):
     assert row["datamap_region"] == expected, row
 """,
     )
+
+
+def test_each_config_has_its_own_map_and_no_others(hub):
+    client(
+        hub,
+        """
+ds, data_map = mapped(24)
+push_to_hub(ds, "alice/own-map", data_map=data_map)
+plain(6).push_to_hub("alice/own-map", config_name="raw")
+best, same_map = load("alice/own-map", config_name="high_mean_low_variance", split="train")
+assert same_map == data_map and set(best["datamap_region"]) == {"high_mean_low_variance"}
+def is_refused(attempt):
+    try:
+        attempt()
+    except MapError as error:
+        assert "'raw' is not mapped; mapped is default" in str(error), error
+    else:
+        raise AssertionError
+is_refused(lambda: load("alice/own-map", config_name="raw"))
+is_refused(lambda: deploy_space("never", dataset="alice/own-map", config_name="raw", static=True))
+other, other_map = mapped(30, 5)
+push_to_hub(other, "alice/own-map", data_map=other_map, config_name="second")
+for config in ("second", "second-high_variance"):
+    assert load("alice/own-map", config_name=config)[1] == other_map
+assert load("alice/own-map")[1] == data_map
+""",
+    )
