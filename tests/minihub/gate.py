@@ -178,7 +178,10 @@ class Gate:
                             await drop_connection()
                             gone = True
 
-                return await self.app(scope, log_receive, cut)
+                await self.app(scope, log_receive, cut)
+                if not gone:  # an answer shorter than that
+                    await drop_connection()
+                return None
             await self.app(scope, log_receive, log_send)
         finally:
             self.hub.log_end(rec, bytes(body), t0)
