@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hf_datamap.card.facts import Facts
 from hf_datamap.card.frontmatter import FrontMatter
-from hf_datamap.card.validate import LICENSES, size_category
+from hf_datamap.card.validate import LICENSES, refusals, size_category
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -88,10 +88,7 @@ def update(
         kept: files per split of configurations that are in the repository without being listed in its card.
         dropped: names of configurations that go.
     """
-    described = {**{key: facts.source[key] for key in TERMS if facts.source.get(key)}, **(terms or {})}
-    licence = described.get("license")
-    if isinstance(licence, str) and licence not in LICENSES:  # kept as it is, in the form the Hub accepts
-        described = {**described, "license": "other", "license_name": described.get("license_name") or licence}
+    described = _accepted({**{key: facts.source[key] for key in TERMS if facts.source.get(key)}, **(terms or {})})
     licensed = "license" in front.data
     for key in TERMS:
         if key in described and key not in front.data and not (licensed and key.startswith("license")):
@@ -104,6 +101,18 @@ def update(
     front.set_items("tags", TAGS, str)
     _list_configs(front, configs, kept or {}, dropped)
     _size(front)
+
+
+def _accepted(described: Mapping[str, Any]) -> dict[str, Any]:
+    """The source's terms in a form that the Hub accepts: what has none is left out, nothing is made up."""
+    terms = dict(described)
+    licences = terms.get("license")
+    texts = [one for one in licences if isinstance(one, str)] if isinstance(licences, list) else [licences]
+    if any(isinstance(one, str) and one not in LICENSES for one in texts):
+        name = terms.get("license_name") or ", ".join(map(str, texts))
+        terms |= {"license": "other", "license_name": name}
+    accepted = {key: value for key, value in terms.items() if not refusals({key: value})}
+    return accepted if "license" in accepted else {k: v for k, v in accepted.items() if k == "language"}
 
 
 def _list_configs(
@@ -131,7 +140,7 @@ def _list_configs(
         before = [item for item in [*listed, *implied] if item["config_name"] in everything]
         chosen = before[0] if len(before) == 1 else items[0]
         items = [item for item in items if item["config_name"] != chosen["config_name"]]
-        items.insert(0, {**chosen, **mine.get(chosen["config_name"], {}), "default": True})
+        items.insert(0, {**mine.get(chosen["config_name"], chosen), "default": True})
     front.set_items("configs", [*implied, *items], _name, lambda item: _name(item) in dropped)
     if isinstance(front.data.get("dataset_info"), dict) and "config_name" not in front.data["dataset_info"]:
         front.set("dataset_info", [{"config_name": "default", **front.data["dataset_info"]}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from hf_datamap.card.frontmatter import FrontMatter
@@ -48,15 +49,20 @@ def problems(card: str) -> list[str]:
         data = FrontMatter(card).data
     except CardError as error:
         return [str(error)]
+    return refusals(data)
+
+
+def refusals(data: Mapping[str, Any]) -> list[str]:
+    """Return what makes the Hub refuse the YAML of a dataset card; empty when nothing does."""
     return [*_texts(data), *_terms(data), *_configs(data)]
 
 
-def _list(data: dict[str, Any], key: str) -> list[Any]:
+def _list(data: Mapping[str, Any], key: str) -> list[Any]:
     value = data.get(key)
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _texts(data: dict[str, Any]) -> list[str]:
+def _texts(data: Mapping[str, Any]) -> list[str]:
     keys = ("license", "language", "tags", "size_categories", "task_categories", "annotations_creators")
     return [
         f"{key}[{place}] must be a text, not {value!r}: put it in quotes"
@@ -66,7 +72,7 @@ def _texts(data: dict[str, Any]) -> list[str]:
     ]
 
 
-def _terms(data: dict[str, Any]) -> list[str]:
+def _terms(data: Mapping[str, Any]) -> list[str]:
     def strings(key: str) -> list[str]:
         return [value for value in _list(data, key) if isinstance(value, str)]
 
@@ -83,7 +89,7 @@ def _terms(data: dict[str, Any]) -> list[str]:
     return found
 
 
-def _configs(data: dict[str, Any]) -> list[str]:
+def _configs(data: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     if "dataset_info" in data and not isinstance(data["dataset_info"], dict | list):
         found.append("dataset_info must be a mapping or a list of mappings")

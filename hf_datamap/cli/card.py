@@ -10,7 +10,7 @@ import click
 _EXAMPLES = """\b
 Examples:
   hf-datamap card my-map                                  the card of a folder
-  hf-datamap card my-map --repo me/my-map                 with its links into the Hub
+  hf-datamap card my-map --repo me/my-map                 the card that a push would make there
   hf-datamap card my-map --merge README.md > merged.md    into a card that exists
   hf-datamap card README.md                               check a card
 """
@@ -18,7 +18,7 @@ Examples:
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--repo", help="Repository the card is for: links point there.")
+@click.option("--repo", help="Repository the card is for, OWNER/NAME: as a push would make it.")
 @click.option("--config", default="default", show_default=True, help="Configuration that holds the data.")
 @click.option("--merge", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Card to merge into.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -30,21 +30,9 @@ def command(
 
     Exit code 1: the Hub would refuse the card; why is on stderr.
     """
-    from hf_datamap.card import Place, problems, render
-    from hf_datamap.hub import load
+    from hf_datamap.card import problems
 
-    if path.is_file():
-        card = _read(path)
-    else:
-        ds, data_map = load(path)
-        picture = "datamap/map.png" if repo else "map.png"
-        card = render(
-            ds,
-            data_map,
-            existing=_read(merge) if merge else "",
-            place=Place(repo_id=repo, config=config, picture=picture),
-            directory="data" if config == "default" or not repo else config,
-        )
+    card = _read(path) if path.is_file() else _card(path, repo, config, _read(merge) if merge else None)
     found = problems(card)
     if as_json:
         click.echo(json.dumps({"card": card, "problems": found}))
@@ -55,6 +43,20 @@ def command(
     if path.is_file() and not found:
         click.echo(f"{path}: the Hub would accept this card", err=True)
     context.exit(1 if found else 0)
+
+
+def _card(folder: Path, repo: str | None, config: str, existing: str | None) -> str:
+    """The card of a folder as it is, or as a push to a repository would make it."""
+    from hf_datamap.card import Place, render
+    from hf_datamap.hub import load
+    from hf_datamap.hub.push import preview_card
+
+    ds, data_map = load(folder)
+    if repo is None:
+        return render(ds, data_map, existing=existing or "", place=Place(config=config))
+    readme = folder / "README.md"
+    start = _read(readme) if readme.is_file() else None
+    return preview_card(ds, repo, data_map=data_map, config_name=config, card=start, existing=existing)
 
 
 def _read(path: Path) -> str:

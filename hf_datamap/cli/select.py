@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ Examples:
   hf-datamap select my-map --out good                                   the third worth training on
   hf-datamap select my-map random --rows 5000 --seed 1 --out baseline
   hf-datamap select my-map --stratify-by source --out good              every source keeps its share
-  hf-datamap select my-map high_margin --fraction 0.1 --out clear
+  hf-datamap select my-map high_margin --fraction 0.1 --out clear && hf-datamap push clear me/clear
 """
 
 
@@ -61,6 +62,7 @@ def command(
     """Choose rows of a mapped data set by STRATEGY (default: high_mean_low_variance); --list lists them."""
     from datasets import DatasetDict
 
+    from hf_datamap.folder import MAP_FILE
     from hf_datamap.selection import provenance, select
 
     if out:
@@ -72,6 +74,8 @@ def command(
     told["dataset"] = source
     if out:
         write_parquet(subset, out / "data")
+        if (data_map := Path(source) / MAP_FILE).is_file():  # with the map it was chosen by, so that it can be pushed
+            shutil.copyfile(data_map, out / MAP_FILE)
         (out / "selection.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     if as_json:
         click.echo(json.dumps({**told, "out": str(out) if out else None}))

@@ -30,7 +30,7 @@ def command() -> None:
 @click.option("--dataset", required=True, help="Dataset on the Hub with the map.")
 @click.option("--static", is_flag=True, help="A self-contained page instead of the app: hosted for free.")
 @click.option("--config", default="default", show_default=True, help="Mapped configuration, for --static.")
-@click.option("--private/--public", default=None, help="Whether a new Space is private.")
+@click.option("--private/--public", default=None, help="Whether a new Space is private.  [default: as the dataset]")
 @click.option("--secret", "secrets", multiple=True, metavar="NAME", help="Set this Space secret from the environment.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def deploy(

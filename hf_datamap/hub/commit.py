@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hf_datamap.errors import DataMapError, HubError
-from hf_datamap.hub.errors import explain, not_logged_in, passing, wanted_wait
+from hf_datamap.hub.errors import check_token, explain, not_logged_in, passing, seen, wanted_wait
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -75,7 +75,7 @@ def client(token: str | bool | None) -> HfApi:
     """Return a client that names this package.
 
     Raises:
-        HubError: there is no token at all.
+        HubError: there is no token at all, or it cannot be one.
     """
     from huggingface_hub import HfApi, get_token
 
@@ -83,6 +83,7 @@ def client(token: str | bool | None) -> HfApi:
 
     if not (token if token is not None else get_token()):
         raise not_logged_in("push to", "the Hub")
+    check_token(token)
     return HfApi(token=token, library_name="hf_datamap", library_version=__version__)
 
 
@@ -158,7 +159,7 @@ def steadily(attempt: Callable[[], T], doing: str, repo_id: str) -> T:
             if wait is None or not passing(error):
                 raise explain(error, doing, repo_id) from error
             pause = min(wanted_wait(error) or wait, _LONGEST_WAIT)
-            _log.warning("%s: %s; trying again in %g s", repo_id, explain(error, doing, repo_id), pause)
+            _log.warning("%s: %s; trying again in %g s", repo_id, seen(error), pause)
             time.sleep(pause)
     raise AssertionError("the last attempt returns or raises")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Final
 
 from hf_datamap.errors import DataMapError, HubError
@@ -57,10 +58,10 @@ def explain(error: Exception, doing: str, repo_id: str) -> DataMapError:
 def _way_out(error: Exception) -> str:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    seen = _seen(error)
+    said = seen(error)
     known: list[tuple[bool, str]] = [
         (isinstance(error, GatedRepoError), "it is gated; ask for access on its page first"),
-        (isinstance(error, RevisionNotFoundError), f"it has no such revision ({seen})"),
+        (isinstance(error, RevisionNotFoundError), f"it has no such revision ({said})"),
         (
             isinstance(error, RepositoryNotFoundError),
             "there is no such repository, or it is private and the token in use may not see it; check the name, or log "
@@ -69,11 +70,12 @@ def _way_out(error: Exception) -> str:
         (status_of(error) == 401, "the Hub does not accept the token; renew it with `hf auth login`"),
         (
             status_of(error) == 403,
-            f"no write access ({seen}). For somebody else's repository open a pull request with create_pr=True "
+            f"no write access ({said}). For somebody else's repository open a pull request with create_pr=True "
             "(--create-pr); for your own, use a token with write access (`hf auth login`)",
         ),
-        (status_of(error) == 402, f"the Hub asks for a paid plan ({seen})"),
-        (True, f"{seen}. Nothing half-made is visible there; run the same again to finish"),
+        (status_of(error) == 402, f"the Hub asks for a paid plan ({said})"),
+        (passing(error), f"{said}. Nothing half-made is visible there; run the same again to finish"),
+        (True, f"{said}. Nothing half-made is visible there"),
     ]
     return next(text for applies, text in known if applies)
 
@@ -83,15 +85,32 @@ def not_logged_in(doing: str, repo_id: str) -> HubError:
     return HubError(f"cannot {doing} {repo_id}: not logged in; run `hf auth login`, or set HF_TOKEN")
 
 
+def check_token(token: str | bool | None) -> None:
+    """Refuse a token that no header can carry: the client would put it into its own error.
+
+    Raises:
+        HubError: it holds a line break or another character that no token has.
+    """
+    from huggingface_hub import get_token
+
+    text = token if isinstance(token, str) else get_token() if token is not False else None
+    if text and not re.fullmatch("[!-~]+", text):
+        raise HubError(
+            "the token holds a space, a line break or another character that no token has: give it as it was made, or "
+            "run `hf auth login`"
+        )
+
+
 def _token() -> bool:
     from huggingface_hub import get_token
 
     return bool(get_token())
 
 
-def _seen(error: Exception) -> str:
+def seen(error: Exception) -> str:
+    """Return what the Hub or the client said, in one line without secrets."""
     from hf_datamap.card.escape import find_secret
 
     text = str(getattr(error, "server_message", None) or error) or type(error).__name__
-    line = " ".join(text.split())[:300]
+    line = " ".join(text.split())[:300].rstrip(".")
     return type(error).__name__ if find_secret(line) else line

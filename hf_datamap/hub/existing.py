@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import json
 import re
 import tempfile
@@ -53,8 +52,18 @@ def _splits(item: Mapping[str, Any], files: Collection[str]) -> Splits:
 
 
 def _match(patterns: Iterable[str], files: Collection[str], folder: str) -> list[str]:
-    full = [f"{folder}/{pattern}" if folder else pattern for pattern in patterns]
-    return sorted({path for pattern in full for path in files if fnmatch.fnmatchcase(path, pattern)})
+    full = [_glob(f"{folder}/{pattern}" if folder else pattern) for pattern in patterns]
+    return sorted({path for pattern in full for path in files if pattern.match(path)})
+
+
+def _glob(pattern: str) -> re.Pattern[str]:
+    """A pattern as `datasets` reads it: ``*`` stays within a folder."""
+    from fsspec.utils import glob_translate
+
+    try:
+        return re.compile(glob_translate(pattern.removeprefix("./")))
+    except (ValueError, re.error):  # none that `datasets` can read
+        return re.compile(re.escape(pattern) + r"\Z")
 
 
 def _implied(files: Collection[str], folder: str) -> Splits:

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, overload
 
-from hf_datamap.card import FrontMatter, sections
+from hf_datamap.card import FrontMatter
 from hf_datamap.datamap import DataMap
 from hf_datamap.errors import CardError, DataMapError, MapError
-from hf_datamap.hub.errors import explain
+from hf_datamap.hub.errors import check_token, explain
+from hf_datamap.hub.release import map_folder
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -45,12 +46,15 @@ def load(
 ) -> tuple[Dataset | DatasetDict, DataMap]:
     """Load a published map, or the folder that ``hf-datamap map`` wrote.
 
-    To extend it, score new rows, give them regions with ``data_map.assign`` (the thresholds stay), concatenate, and
-    push again with the same ``data_map``.
+    To extend it, score new rows by the same scorer, give them regions by the same thresholds, and push again::
+
+        new, _ = dm.annotate(rows, scorer)
+        grown = concatenate_datasets([ds, data_map.assign(new)])
+        dm.push_to_hub(grown, source, data_map=data_map)
 
     Args:
         source: a folder, or a dataset repository on the Hub.
-        config_name: the mapped configuration.
+        config_name: the mapped configuration, or one that holds a region of it.
         split: one split, as a `Dataset`; all of them, as a `DatasetDict`, by default.
         revision: branch, tag, commit or ``refs/pr/N`` on the Hub.
         token: for a private repository.
@@ -66,6 +70,8 @@ def load(
 def _folder(folder: Path, split: str | None) -> tuple[Dataset | DatasetDict, DataMap]:
     from datasets import load_dataset
 
+    if not (folder / "datamap.json").is_file():
+        raise MapError(f"{folder} holds no datamap.json: name a folder that `hf-datamap map` wrote")
     data_map = DataMap.load(folder / "datamap.json")
     files: dict[str, list[str]] = {}
     for path in sorted((folder / "data").glob("*.parquet")):
@@ -85,6 +91,7 @@ def _hub(
     from huggingface_hub import HfApi
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
+    check_token(token)
     api = HfApi(token=token, library_name="hf_datamap")
 
     def read(path: str, sha: str) -> str:
@@ -93,9 +100,8 @@ def _hub(
     try:
         sha = str(api.repo_info(repo_id, repo_type="dataset", revision=revision).sha)
         try:
-            folders = sections(FrontMatter(read("README.md", sha)).body)
-            place = f"{folders.get(config_name, 'datamap')}/datamap.json"
-            data_map = DataMap.from_json(read(place, sha))
+            folder = map_folder(FrontMatter(read("README.md", sha)), config_name)
+            data_map = DataMap.from_json(read(f"{folder}/datamap.json", sha))
         except (EntryNotFoundError, CardError):
             raise MapError(
                 f"{repo_id} holds no Alignment Data Map of config {config_name!r}: make one with dm.annotate, or "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
@@ -14,23 +14,22 @@ import numpy as np
 import pyarrow as pa
 
 from hf_datamap import columns
-from hf_datamap.card import Config, Facts, FrontMatter, Place, compose, gather, problems, sections, space_of, strip
+from hf_datamap.card import Facts, FrontMatter, Place, gather, strip
 from hf_datamap.card.escape import find_secret
 from hf_datamap.card.metadata import TERMS
 from hf_datamap.datamap import DataMap
-from hf_datamap.errors import CardError, HubError, MapError
-from hf_datamap.hub import existing
-from hf_datamap.hub.commit import Commit, Head, client, commit_whole, full_name
+from hf_datamap.errors import HubError, MapError
+from hf_datamap.hub.commit import Commit, client, commit_whole, full_name
 from hf_datamap.hub.errors import passing
-from hf_datamap.hub.shards import Written, write_config, write_index
+from hf_datamap.hub.release import Release, region_of, subset_name
+from hf_datamap.hub.shards import shard_bytes, write_config, write_index
 from hf_datamap.index import Survey, layout_of, splits_of, survey
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub import HfApi
 
 _NAME: Final = re.compile(r"[\w.-]+")
-_FOLDER: Final = "datamap"
 _LOCAL: Final = re.compile(r"[/~.\\]|[A-Za-z]:[/\\]|file:")
 
 
@@ -80,38 +79,18 @@ def push_to_hub(
         CardError: the card that is there is broken.
         HubError: the Hub refuses or cannot be reached; what is there is as it was.
     """
-    if not _NAME.fullmatch(config_name) or config_name in ("data", "."):
-        raise HubError(f"config_name {config_name!r} cannot be used: letters, digits, . _ - and not 'data'")
-    from datasets import Dataset, DatasetDict
-
-    if not isinstance(ds, Dataset | DatasetDict):
-        raise MapError(f"a {type(ds).__name__} cannot be published: make it a Dataset first (it is read several times)")
+    if create_pr and revision is not None:
+        raise HubError("create_pr (--create-pr) is for main: leave revision (--revision) out, or commit to that branch")
     api = client(token)
-    splits = splits_of(ds)
-    data_map, surveyed = _checked(ds, splits, data_map)
-    curated = _curated(splits, subsets, config_name)
+    checked = _check(ds, data_map, config_name, subsets, max_shard_size)
     repo_id = full_name(api, repo_id)
     if space is True:
         space = repo_id
     if space:
-        from hf_datamap.hub.space import put_space
-
-        space = put_space(api, str(space), dataset=repo_id, private=private).repo_id
+        space = _put_space(api, str(space), repo_id, private=private)
     with tempfile.TemporaryDirectory(prefix="hf_datamap-") as name:
-        folder = Path(name)
-        written = [_write(config_name, splits, folder, max_shard_size)]
-        written += [_write(name, splits_of(subset), folder, max_shard_size) for name, subset in curated.items()]
-        data_map = _public(data_map)
-        facts = gather(surveyed, data_map)
-        release = _Release(
-            facts=facts,
-            written=written,
-            regions={name: _region_of(name, config_name) for name in curated},
-            files=_map_files(ds, data_map, surveyed, folder),
-            place=Place(repo_id=repo_id, config=config_name, space=space or None),
-            terms=cache(lambda: _terms(api, facts)),
-            card=_bare(card or ""),
-        )
+        place = Place(repo_id=repo_id, config=config_name, space=space or None)
+        release = _prepare(checked, Path(name), place, card or "", api)
         return commit_whole(
             api,
             repo_id,
@@ -123,111 +102,102 @@ def push_to_hub(
         )
 
 
+def preview_card(
+    ds: Dataset | DatasetDict,
+    repo_id: str,
+    *,
+    data_map: DataMap | None = None,
+    config_name: str = "default",
+    max_shard_size: int | str | None = None,
+    subsets: Sequence[str] | Mapping[str, Dataset | DatasetDict] | None = None,
+    card: str | None = None,
+    existing: str | None = None,
+) -> str:
+    """Return the card that `push_to_hub` would write; nothing is asked of the network.
+
+    Only a licence and a language that the source's own card tells, and not the map, are looked up by the push alone.
+
+    Args:
+        ds: a mapped dataset.
+        repo_id: ``owner/name``.
+        data_map: the map, as for `push_to_hub`.
+        config_name: as for `push_to_hub`.
+        max_shard_size: as for `push_to_hub`.
+        subsets: as for `push_to_hub`.
+        card: README to start from when the repository has none.
+        existing: the README that the repository has.
+
+    Raises:
+        MapError: the dataset is not mapped, or not by this map.
+        CardError: the existing card's YAML or markers are broken.
+        HubError: a name cannot be used.
+    """
+    if "/" not in repo_id:
+        raise HubError(f"{repo_id!r} does not say whose repository it is: write OWNER/{repo_id}")
+    checked = _check(ds, data_map, config_name, subsets, max_shard_size)
+    with tempfile.TemporaryDirectory(prefix="hf_datamap-") as name:
+        place = Place(repo_id=repo_id, config=config_name)
+        release = _prepare(checked, Path(name), place, card or "", api=None)
+        return release.told(release.card if existing is None else existing, frozenset()).card
+
+
 @dataclass(frozen=True)
-class _Release:
-    """What is to be published; turned into operations against whatever state the repository is in."""
+class _Checked:
+    """What may be published: the dataset, its map, the survey of its rows, its curated subsets."""
 
-    facts: Facts
-    written: list[Written]
-    regions: Mapping[str, str | None]
-    files: Mapping[str, Path]
-    place: Place
-    terms: Callable[[], Mapping[str, Any]]
-    card: str
+    ds: Dataset | DatasetDict
+    splits: Mapping[str, Dataset]
+    data_map: DataMap
+    surveyed: Survey
+    curated: Mapping[str, Dataset | DatasetDict]
+    shard_bytes: int
 
-    def operations(self, head: Head) -> Iterator[CommitOperationAdd | CommitOperationDelete]:
-        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        readme = head.read("README.md")
-        text = readme.decode("utf-8") if readme is not None else self.card
-        front = FrontMatter(text)
-        there = existing.configs(front.data, head.files)
-        self._same_splits(there)
-        dropped = self._stale(there)
-        self._one_format({name: splits for name, splits in there.items() if name not in {*self._names(), *dropped}})
-        shards = {path: file for written in self.written for path, file in written.files.items()}
-        gone = self._old_shards(head, there, dropped) - shards.keys()
-        place = self._placed(front)
-        card = compose(
-            self.facts,
-            [self._precise(written, head.files - gone) for written in self.written],
-            place,
-            text,
-            terms=self.terms(),
-            kept={} if front.data.get("configs") else {k: v for k, v in there.items() if k not in self._names()},
-            dropped=dropped,
-        )
-        if wrong := problems(card):
-            raise CardError(
-                f"the Hub would refuse the card of {head.repo_id}: {'; '.join(wrong)}. Correct it there first"
-            )
-        yield CommitOperationAdd("README.md", card.encode())
-        for leaf, file in self.files.items():
-            yield CommitOperationAdd(f"{place.folder}/{leaf}", file)
-        for path, file in shards.items():
-            yield CommitOperationAdd(path, file)
-        yield from (CommitOperationDelete(path) for path in sorted(gone))
-        if (infos := head.read("dataset_infos.json")) is not None:
-            rest = existing.without_infos(infos, self._names())
-            yield (
-                CommitOperationAdd("dataset_infos.json", rest) if rest else CommitOperationDelete("dataset_infos.json")
-            )
+def _check(
+    ds: Dataset | DatasetDict,
+    data_map: DataMap | None,
+    config_name: str,
+    subsets: Sequence[str] | Mapping[str, Dataset | DatasetDict] | None,
+    max_shard_size: int | str | None,
+) -> _Checked:
+    from datasets import Dataset, DatasetDict
 
-    def _names(self) -> set[str]:
-        return {written.config.name for written in self.written}
+    if not _NAME.fullmatch(config_name) or config_name in ("data", "."):
+        raise HubError(f"config_name {config_name!r} cannot be used: letters, digits, . _ - and not 'data'")
+    if not isinstance(ds, Dataset | DatasetDict):
+        raise MapError(f"a {type(ds).__name__} cannot be published: make it a Dataset first (it is read several times)")
+    limit = shard_bytes(max_shard_size)
+    splits = splits_of(ds)
+    data_map, surveyed = _checked(ds, splits, data_map)
+    return _Checked(ds, splits, data_map, surveyed, _curated(splits, subsets, config_name), limit)
 
-    def _same_splits(self, there: Mapping[str, existing.Splits]) -> None:
-        """A split that would silently vanish is an error."""
-        main = self.written[0].config
-        if lost := sorted(set(there.get(main.name, {})) - set(main.rows)):
-            raise HubError(
-                f"config {main.name!r} of {self.place.repo_id} also has split {', '.join(lost)}, which this dataset "
-                "lacks; map all splits (a DatasetDict), or push to a configuration of its own with "
-                "config_name='datamap' (--config datamap)"
-            )
 
-    def _one_format(self, others: Mapping[str, existing.Splits]) -> None:
-        """`datasets` reads every configuration of a repository in the format of the first."""
-        for name, splits in others.items():
-            odd = next((path for paths in splits.values() for path in paths if not path.endswith(".parquet")), None)
-            if odd:
-                raise HubError(
-                    f"{self.place.repo_id} keeps its data in {odd} (config {name!r}); `datasets` cannot read that "
-                    f"beside the Parquet of a map. Map config {name!r} itself (--config {name}), or push to a "
-                    "repository of its own"
-                )
+def _prepare(checked: _Checked, folder: Path, place: Place, card: str, api: HfApi | None) -> Release:
+    """Write the data that goes up into a folder; with a client, look up the terms and write the map's files too."""
+    subsets = {name: splits_of(subset) for name, subset in checked.curated.items()}
+    data_map = _public(checked.data_map)
+    facts = gather(checked.surveyed, data_map)
+    return Release(
+        facts=facts,
+        written=[
+            write_config(name, "data" if name == "default" else name, splits, folder, checked.shard_bytes)
+            for name, splits in {place.config: checked.splits, **subsets}.items()
+        ],
+        regions={name: region_of(name, place.config) for name in subsets},
+        files=_map_files(checked.ds, data_map, checked.surveyed, folder) if api else {},
+        place=place,
+        terms=cache(lambda: _terms(api, facts) if api else {}),
+        card=_bare(card),
+    )
 
-    def _stale(self, there: Mapping[str, existing.Splits]) -> set[str]:
-        """Region subsets of an earlier release that this one does not have."""
-        regions = {_subset_name(region, self.place.config) for region in columns.REGIONS}
-        return {name for name in there if name in regions} - self._names()
 
-    def _old_shards(self, head: Head, there: Mapping[str, existing.Splits], dropped: set[str]) -> set[str]:
-        found: set[str] = set()
-        for written in self.written:
-            splits = {*written.config.rows, *there.get(written.config.name, {})}
-            shards = existing.shards(head.files, written.config.directory)
-            found |= {path for path, split in shards.items() if split in splits}
-        for name in dropped:
-            found |= set(existing.shards(head.files, name))
-        return found
+def _put_space(api: HfApi, space: str, dataset: str, *, private: bool | None) -> str:
+    from hf_datamap.hub.space import put_space
 
-    def _precise(self, written: Written, others: frozenset[str]) -> Config:
-        """Patterns that match the shards and no other file that is or stays there."""
-        config, patterns = written.config, {}
-        for split in config.rows:
-            prefix = f"{config.directory}/{split}-"
-            if any(path.startswith(prefix) and path not in written.files for path in others):
-                count = next(path for path in written.files if path.startswith(prefix))[-len("00001.parquet") :]
-                patterns[split] = f"{prefix}*-of-{count}"
-        return replace(config, patterns=patterns)
-
-    def _placed(self, front: FrontMatter) -> Place:
-        folders = sections(front.body)
-        taken = {folder for config, folder in folders.items() if config != self.place.config}
-        folder = folders.get(self.place.config) or (f"{_FOLDER}/{self.place.config}" if _FOLDER in taken else _FOLDER)
-        space = self.place.space or space_of(front, self.place.config)
-        return replace(self.place, folder=folder, picture=f"{folder}/map.png", subsets=self.regions, space=space)
+    try:
+        return put_space(api, space, dataset=dataset, private=private).repo_id
+    except HubError as error:
+        raise HubError(f"{error}. Nothing was published: push without space (--space) first") from error
 
 
 def _checked(
@@ -278,14 +248,6 @@ def _bare(card: str) -> str:
     return front.text()
 
 
-def _subset_name(region: str, config_name: str) -> str:
-    return region if config_name == "default" else f"{config_name}-{region}"
-
-
-def _region_of(subset: str, config_name: str) -> str | None:
-    return next((region for region in columns.REGIONS if _subset_name(region, config_name) == subset), None)
-
-
 def _curated(
     splits: Mapping[str, Dataset], subsets: Sequence[str] | Mapping[str, Dataset | DatasetDict] | None, config_name: str
 ) -> dict[str, Dataset | DatasetDict]:
@@ -303,7 +265,7 @@ def _curated(
         raise HubError(
             f"there is no region {unknown[0]!r}: use {', '.join(columns.REGIONS[:3])}, or pass datasets by name"
         )
-    return {_subset_name(region, config_name): found[region] for region in subsets if region in filled}
+    return {subset_name(region, config_name): found[region] for region in subsets if region in filled}
 
 
 def _of_region(splits: Mapping[str, Dataset], region: str) -> DatasetDict:
@@ -316,10 +278,6 @@ def _of_region(splits: Mapping[str, Dataset], region: str) -> DatasetDict:
         if len(places):
             rows[name] = split.select(places)
     return DatasetDict(rows)
-
-
-def _write(name: str, splits: Mapping[str, Dataset], folder: Path, max_shard_size: int | str | None) -> Written:
-    return write_config(name, "data" if name == "default" else name, splits, folder, max_shard_size)
 
 
 def _map_files(ds: Dataset | DatasetDict, data_map: DataMap, surveyed: Survey, folder: Path) -> dict[str, Path]:

@@ -31,9 +31,29 @@ class Written:
     files: Mapping[str, Path]
 
 
-def write_config(
-    name: str, directory: str, splits: Mapping[str, Dataset], folder: Path, max_shard_size: int | str | None
-) -> Written:
+def shard_bytes(max_shard_size: int | str | None) -> int:
+    """Return the decoded bytes of a shard.
+
+    Args:
+        max_shard_size: for example ``200MB``; the default of `datasets` (``500MB``) when not given.
+
+    Raises:
+        HubError: it is no size.
+    """
+    from datasets import config as settings
+    from datasets.utils.py_utils import convert_file_size_to_int
+
+    wanted = settings.MAX_SHARD_SIZE if max_shard_size is None else max_shard_size
+    try:
+        size = int(convert_file_size_to_int(wanted))
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise HubError(f"max_shard_size {max_shard_size!r} is no size: a number and a unit, for example 200MB")
+    return size
+
+
+def write_config(name: str, directory: str, splits: Mapping[str, Dataset], folder: Path, limit: int) -> Written:
     """Write the splits of one configuration as Parquet shards.
 
     Args:
@@ -41,15 +61,11 @@ def write_config(
         directory: its folder in the repository.
         splits: its data; all splits have the same columns.
         folder: where to write.
-        max_shard_size: decoded bytes of a shard, for example ``500MB`` (the default of `datasets`).
+        limit: decoded bytes of a shard.
 
     Raises:
         HubError: the splits differ in columns or types.
     """
-    from datasets import config as settings
-    from datasets.utils.py_utils import convert_file_size_to_int
-
-    limit = convert_file_size_to_int(max_shard_size or settings.MAX_SHARD_SIZE)
     features = next(iter(splits.values())).features
     files: dict[str, Path] = {}
     nbytes: dict[str, int] = {}
@@ -57,7 +73,7 @@ def write_config(
         if ds.features != features:
             raise HubError(f"config {name!r}: split {split!r} has other columns or types than the first split")
         size = ds.data.nbytes * len(ds) // max(len(ds.data), 1)
-        count = max(min(size // max(limit, 1) + 1, len(ds)), 1)
+        count = max(min(size // limit + 1, len(ds)), 1)
         nbytes[split] = 0
         for place in range(count):
             path = f"{directory}/{split}-{place:05d}-of-{count:05d}.parquet"

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from hf_datamap.card import FrontMatter, link_space, sections
+from hf_datamap.card import FrontMatter, link_space
 from hf_datamap.card.escape import name
 from hf_datamap.card.render import HUB
 from hf_datamap.datamap import DataMap
 from hf_datamap.errors import CardError, HubError, MapError
 from hf_datamap.hub.commit import Commit, Head, client, commit_whole, full_name, steadily
-from hf_datamap.hub.errors import explain, status_of
+from hf_datamap.hub.errors import seen, status_of
+from hf_datamap.hub.release import map_folder
 from hf_datamap.version import __version__
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def deploy_space(
         dataset: the dataset repository with the map.
         static: a self-contained HTML page instead of the Gradio app: hosting is free, no server runs.
         config_name: the mapped configuration, shown by ``static`` and linked from its section of the card.
-        private: whether a new Space is private.
+        private: whether a new Space is private; as private as the dataset by default.
         token: a token with write access; the one of ``hf auth login`` by default. It does not go into the Space.
         secrets: Space secrets to set, for example ``HF_TOKEN`` to read a private dataset; never part of a file.
 
@@ -123,17 +124,30 @@ def put_space(
     def create() -> None:
         sdk = "static" if static else "gradio"
         try:
-            api.create_repo(space_id, repo_type="space", space_sdk=sdk, private=private, exist_ok=True)
+            hidden = _hidden(api, dataset) if private is None else private
+            api.create_repo(space_id, repo_type="space", space_sdk=sdk, private=hidden, exist_ok=True)
         except Exception as error:
             if not static and status_of(error) in (402, 403):
                 raise HubError(
-                    f"{explain(error, 'create the Space', space_id)}. Gradio Spaces need a PRO account or a team plan; "
-                    "static=True (--static) puts the map into a self-contained page instead, which is hosted for free"
+                    f"cannot create the Space {space_id}: {seen(error)}. It takes a token that may write to "
+                    f"{space_id.partition('/')[0]}, and a Gradio Space a PRO account or a team plan too; the map as a "
+                    f"self-contained page is hosted for free: hf-datamap space deploy {space_id} --dataset {dataset} "
+                    "--static (static=True)"
                 ) from error
             raise
 
     title = f"Alignment Data Map of {dataset} (hf_datamap {__version__})"
     return commit_whole(api, space_id, plan, title=title, repo_type="space", create=create)
+
+
+def _hidden(api: HfApi, dataset: str) -> bool | None:
+    """Whether the dataset is private; None, which leaves it to the account, where it is public or not there yet."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        return bool(api.repo_info(dataset, repo_type="dataset").private) or None
+    except RepositoryNotFoundError:
+        return None
 
 
 def _link(api: HfApi, dataset: str, config_name: str, space_id: str) -> None:
@@ -206,8 +220,7 @@ def _page(api: HfApi, dataset: str, config_name: str) -> str:
         def local(path: str) -> str:
             return api.hf_hub_download(dataset, path, repo_type="dataset", revision=sha)
 
-        body = FrontMatter(Path(local("README.md")).read_text(encoding="utf-8")).body
-        folder = sections(body).get(config_name, "datamap")
+        folder = map_folder(FrontMatter(Path(local("README.md")).read_text(encoding="utf-8")), config_name)
         index, data_map = pq.read_table(local(f"{folder}/index.parquet")), DataMap.load(local(f"{folder}/datamap.json"))
         return static_map(
             index, data_map, title=f"Alignment Data Map of {dataset}", repo_id=dataset, config=config_name

@@ -205,11 +205,36 @@ def test_terms_are_copied_from_the_source_and_never_invented():
     text = card.render(ds, odd)
     assert "license: other\nlicense_name: My Terms 1.0\n" in text
     assert card.problems(text) == []
+    several = data_map.model_copy(update={"provenance": {"source": {**source, "license": ["mit", "Ours"]}}})
+    assert "license: other\nlicense_name: mit, Ours\n" in card.render(ds, several)
     local = {"source": {"id": "/home/me/secret-project/pairs.jsonl", "fingerprint": "f"}}
     text = card.render(ds, data_map.model_copy(update={"provenance": local}))
     assert "secret&#45;project" not in text
     assert "secret-project" not in text
     assert "source_datasets" not in text
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"license": {"a": "b"}, "license_name": "x", "language": ["en"]},
+        {"license": ["mit", 2024], "license_link": "x", "language": ["en"]},
+        {"license": False, "language": ["en"]},
+        {"language": ["en", False]},
+        {"language": "EN", "license": "mit"},
+    ],
+)
+def test_what_the_hub_would_refuse_of_the_sources_terms_is_left_out(terms):
+    ds, data_map = mapped(24)
+    odd = data_map.model_copy(update={"provenance": {"source": {"id": "a/b", "revision": "1", **terms}}})
+    text = card.render(ds, odd)
+    assert card.problems(text) == []
+    expected = {"language": ["en"]} if "license" in terms and terms["license"] != "mit" else {}
+    expected |= {"license": "mit"} if terms.get("license") == "mit" else {}
+    data = card.FrontMatter(text).data
+    assert {
+        key: data[key] for key in ("language", "license", "license_name", "license_link") if key in data
+    } == expected
 
 
 def test_a_dataset_without_a_map_is_refused():

@@ -185,6 +185,25 @@ def test_the_job_maps_and_pushes(hub, tmp_path):
     assert str(tmp_path) not in hub.file("alice/job", "datamap/datamap.json").decode()
 
 
+def test_a_selection_goes_to_a_repository_of_its_own(hub, folder, tmp_path):
+    code = "from hf_datamap.cli import main\nmain()"
+    hub.run(code, "select", str(folder), "--out", str(tmp_path / "good"))
+    hub.run(code, "push", str(tmp_path / "good"), "alice/good")
+    hub.run(
+        """
+from hf_datamap.hub import load
+from tests.hub.data import mapped
+whole, data_map = mapped(24)
+ds, same_map = load("alice/good", split="train")
+best = whole.filter(lambda region: region == "high_mean_low_variance", input_columns="datamap_region")
+assert same_map == data_map and ds.to_list() == best.to_list() and len(best) == 8
+"""
+    )
+    refused = hub.run(code, "push", str(tmp_path), "alice/good", check=False)
+    assert refused.returncode == 2
+    assert "holds no datamap.json: name a folder that `hf-datamap map` wrote" in refused.stderr
+
+
 @pytest.mark.skipif(find_spec("hatchling") is None, reason="hatchling is not installed here (pip builds in isolation)")
 def test_the_wheel_carries_template_and_space(tmp_path):
     build = "from hatchling.build import build_wheel; print(build_wheel(__import__('sys').argv[1]))"

@@ -1,4 +1,4 @@
-"""Dataset and map back from a folder, and what a folder must be."""
+"""Dataset and map back from a folder or the Hub, to be extended there; and what a folder must be."""
 
 import subprocess
 import sys
@@ -7,6 +7,7 @@ import pytest
 
 from hf_datamap.errors import MapError
 from hf_datamap.hub import load
+from tests.hub.clients import card, client
 from tests.hub.data import mapped_splits
 
 
@@ -56,3 +57,72 @@ sys.exit(", ".join(sorted(heavy & set(sys.modules))) or 0)
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_published_map_can_be_extended(hub):
+    client(
+        hub,
+        """
+ds, data_map = mapped(24)
+push_to_hub(ds, "alice/grow", data_map=data_map)
+old, same_map = load("alice/grow", split="train")
+grown = concatenate_datasets([old, same_map.assign(scored(10, 77))])
+push_to_hub(grown, "alice/grow", data_map=same_map)
+again, again_map = load("alice/grow", split="train")
+assert again_map == data_map and again.to_list() == grown.to_list() and again.to_list()[:24] == ds.to_list()
+""",
+    )
+    assert "the thresholds were fitted on 24 rows; this dataset has 34" in card(hub, "alice/grow").body
+
+
+def test_new_rows_join_a_published_map_with_all_its_columns(hub):
+    client(
+        hub,
+        """
+import hf_datamap as dm
+scorer = dm.ColumnScorer("s_chosen,s_rejected")
+def rows(seed):
+    return plain(30, seed).map(lambda r: {"s_chosen": len(r["chosen"]) / 2, "s_rejected": len(r["rejected"]) / 2})
+ds, data_map = dm.annotate(rows(1), scorer)
+dm.push_to_hub(ds, "alice/join", data_map=data_map)
+old, same_map = dm.load("alice/join", split="train")
+new, own_map = dm.annotate(rows(2), scorer)
+assert own_map.thresholds != same_map.thresholds
+dm.push_to_hub(concatenate_datasets([old, same_map.assign(new)]), "alice/join", data_map=same_map)
+again, again_map = dm.load("alice/join", split="train")
+assert again_map == data_map and again.to_list()[:30] == ds.to_list()
+for row in again.select(range(30, 60)):
+    assert row["datamap_margin"] is not None and row["datamap_agreement"] is not None
+    low = row["datamap_variance"] <= data_map.variance.value
+    good = low and row["datamap_mean"] > data_map.mean.value
+    expected = "high_mean_low_variance" if good else "low_mean_low_variance" if low else "high_variance"
+    assert row["datamap_region"] == expected, row
+""",
+    )
+
+
+def test_each_config_has_its_own_map_and_no_others(hub):
+    client(
+        hub,
+        """
+ds, data_map = mapped(24)
+push_to_hub(ds, "alice/own-map", data_map=data_map)
+plain(6).push_to_hub("alice/own-map", config_name="raw")
+best, same_map = load("alice/own-map", config_name="high_mean_low_variance", split="train")
+assert same_map == data_map and set(best["datamap_region"]) == {"high_mean_low_variance"}
+def is_refused(attempt):
+    try:
+        attempt()
+    except MapError as error:
+        assert "'raw' is not mapped; mapped is default" in str(error), error
+    else:
+        raise AssertionError
+is_refused(lambda: load("alice/own-map", config_name="raw"))
+is_refused(lambda: deploy_space("never", dataset="alice/own-map", config_name="raw", static=True))
+other, other_map = mapped(30, 5)
+push_to_hub(other, "alice/own-map", data_map=other_map, config_name="second")
+for config in ("second", "second-high_variance"):
+    assert load("alice/own-map", config_name=config)[1] == other_map
+assert load("alice/own-map")[1] == data_map
+""",
+    )

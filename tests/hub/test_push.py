@@ -9,41 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from hf_datamap.card.frontmatter import FrontMatter
 from hf_datamap.index import SCHEMA
+from tests.hub.clients import PRELUDE, card, client, titles
 from tests.hub.data import TEXTS, mapped, mapped_splits
 from tests.minihub.client import BOB, READ, WRITE
-
-PRELUDE = """
-from datasets import DatasetDict, concatenate_datasets, get_dataset_config_names, load_dataset
-from huggingface_hub import HfApi
-from hf_datamap.hub import deploy_space, load, push_to_hub
-from hf_datamap.errors import *
-from tests.hub.data import *
-
-def refused(kind, *words, **arguments):
-    try:
-        push_to_hub(**arguments)
-    except kind as error:
-        for word in words:
-            assert word in str(error), (word, str(error))
-        return error
-    raise AssertionError(f"{kind.__name__} was not raised")
-
-api = HfApi()
-"""
-
-
-def client(hub, code, **env):
-    return hub.run(PRELUDE + code, **env)
-
-
-def card(hub, repo, ref="refs/heads/main"):
-    return FrontMatter(hub.file(repo, "README.md", ref).decode())
-
-
-def titles(hub, repo, ref="refs/heads/main"):
-    return [commit["title"] for commit in hub.history(repo, ref)]
 
 
 @pytest.mark.parametrize("xet", [False, True])
@@ -158,6 +127,38 @@ refused(HubError, "train.jsonl", ds=ds, repo_id="alice/lines", data_map=data_map
 assert load_dataset("alice/lines", split="train").to_list() == plain(24).to_list()
 push_to_hub(ds, "alice/lines", data_map=data_map)
 assert load_dataset("alice/lines", split="train").to_list() == ds.to_list()
+""",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "reads"),
+    [
+        ("same-folder", {"data_files": [{"split": "train", "path": "data/train-*"}]}),
+        ("wide", {"data_files": "**/*.parquet"}),
+        ("folder", {"data_dir": "data"}),
+    ],
+)
+def test_other_configs_of_the_repository_lose_nothing(hub, name, reads):
+    client(
+        hub,
+        f"""
+import yaml
+from huggingface_hub import CommitOperationAdd as Add
+item = {{"config_name": "main", **{reads}}}
+text = "---\\n" + yaml.safe_dump({{"configs": [item]}}) + "---\\n"
+plain(24).to_parquet("x.parquet")
+api.create_repo("alice/{name}", repo_type="dataset")
+adds = [Add("README.md", text.encode()), Add("data/train-00000-of-00001.parquet", "x.parquet")]
+api.create_commit("alice/{name}", adds, commit_message="mine", repo_type="dataset")
+head = api.dataset_info("alice/{name}").sha
+ds, data_map = mapped(24)
+refused(HubError, "config 'main'", "--config main", ds=ds, repo_id="alice/{name}", data_map=data_map)
+assert api.dataset_info("alice/{name}").sha == head
+assert load_dataset("alice/{name}", "main", split="train").to_list() == plain(24).to_list()
+push_to_hub(ds, "alice/{name}", data_map=data_map, config_name="main")     # as the message says
+assert load_dataset("alice/{name}", "main", split="train").to_list() == ds.to_list()
+assert load("alice/{name}", config_name="main")[1] == data_map
 """,
     )
 
@@ -301,22 +302,6 @@ assert get_dataset_config_names("alice/shrink") == ["default", "high_variance"]
     }  # fmt: skip
 
 
-def test_a_published_map_can_be_extended(hub):
-    client(
-        hub,
-        """
-ds, data_map = mapped(24)
-push_to_hub(ds, "alice/grow", data_map=data_map)
-old, same_map = load("alice/grow", split="train")
-grown = concatenate_datasets([old, same_map.assign(scored(10, 77))])
-push_to_hub(grown, "alice/grow", data_map=same_map)
-again, again_map = load("alice/grow", split="train")
-assert again_map == data_map and again.to_list() == grown.to_list() and again.to_list()[:24] == ds.to_list()
-""",
-    )
-    assert "the thresholds were fitted on 24 rows; this dataset has 34" in card(hub, "alice/grow").body
-
-
 def test_curated_data_of_any_kind(hub):
     client(
         hub,
@@ -350,6 +335,9 @@ refused(MapError, "another region", ds=new, **arguments)
 refused(MapError, "no datamap_region", ds=scored(24), **arguments)
 refused(HubError, "'data'", ds=ds, config_name="data", **arguments)
 refused(HubError, "not the name of a repository", ds=ds, data_map=data_map, repo_id="not a name")
+refused(HubError, "create_pr", "revision", ds=ds, create_pr=True, revision="next", **arguments)
+for size in ("many", 0, "-1MB"):
+    refused(HubError, "max_shard_size", "200MB", ds=ds, max_shard_size=size, **arguments)
 refused(HubError, "no write access", ds=ds, data_map=data_map, repo_id="bob/mine")
 secret = data_map.model_copy(update={"provenance": {"scorer": {"endpoint": "https://u:pa55word@host/v1"}}})
 error = refused(MapError, "secret", ds=ds, data_map=secret, repo_id="alice/branchy")
@@ -380,6 +368,14 @@ refused(HubError, "hf auth login", ds=ds, data_map=data_map, repo_id="alice/bran
 arguments = dict(ds=ds, data_map=data_map, repo_id="alice/branchy")
 error = refused(HubError, "hf auth login", token="hf_nonsense0123456789", **arguments)
 assert "nonsense" not in str(error)
+import traceback
+for token in ("hf_nonsense0123456789\\n", "hf_nonsense 0123456789", "hf_nonsensé"):
+    for attempt in (push_to_hub, load):
+        try:
+            attempt(**(arguments if attempt is push_to_hub else {"source": "alice/branchy"}), token=token)
+            raise AssertionError(token)
+        except HubError as error:
+            assert "nonsens" not in "".join(traceback.format_exception(error)), error
 """,
         token=None,
     )
@@ -405,13 +401,28 @@ push_to_hub(ds, "alice/terms", data_map=data_map)
 ds, data_map = mapped(24)
 broken = "---\\nlicense: Apache 2.0!\\n---\\n"
 refused(CardError, "license", ds=ds, repo_id="alice/broken", data_map=data_map, card=broken)
+import hf_datamap.hub.commit
+hf_datamap.hub.commit.Head.read = lambda head, path: "Größe".encode("latin-1")  # as git can put it there
+refused(CardError, "not UTF-8", ds=ds, repo_id="alice/broken", data_map=data_map)
 """
     mark = hub.mark()
     client(hub, code)
     assert not hub.calls(mark, "preupload|commit|_lfs")
 
 
-def test_progress_and_card_are_the_same_every_time(hub):
+def test_a_refusal_that_stays_is_not_told_to_be_tried_again(hub):
+    code = """
+ds, data_map = mapped(24)
+error = refused(HubError, "no room", "Nothing half-made", ds=ds, repo_id="alice/refused", data_map=data_map)
+assert "again" not in str(error) and ".." not in str(error), error
+"""
+    mark = hub.mark()
+    with hub.fault(path="/commit/", status=400, times=0, error="There is no room for this."):
+        client(hub, code)
+    assert len(hub.calls(mark, "/commit/")) == 1
+
+
+def test_release_and_card_are_the_same_every_time(hub):
     """Same input, same bytes: two repositories differ by their names alone."""
     client(hub, 'ds, m = mapped(24)\nfor n in ("same-a", "same-b"): push_to_hub(ds, f"alice/{n}", data_map=m)')
     trees = [hub.history(f"alice/same-{n}")[0]["tree"] for n in "ab"]
@@ -423,12 +434,38 @@ def test_progress_and_card_are_the_same_every_time(hub):
     yaml.safe_load(cards[0].split("---")[1])
 
 
+def folder_of(ds, data_map, folder):
+    """A folder as `hf-datamap map` writes it, with a card of one's own."""
+    (folder / "data").mkdir()
+    ds.to_parquet(folder / "data/train-00000-of-00001.parquet")
+    data_map.save(folder / "datamap.json")
+    (folder / "README.md").write_text("---\npretty_name: Mine\nconfigs: []\n---\n\n# Mine\n")
+
+
+@pytest.mark.parametrize("config", ["default", "scored"])
+def test_the_card_command_shows_what_a_push_makes(hub, tmp_path, config):
+    code = "from hf_datamap.cli import main\nmain()"
+    repo = f"alice/seen-{config}"
+    for rows in (24, 30):
+        folder = tmp_path / str(rows)
+        folder.mkdir()
+        folder_of(*mapped(rows), folder)
+        merge = []
+        if rows == 30:
+            (tmp_path / "README.md").write_bytes(hub.file(repo, "README.md"))
+            merge = ["--merge", str(tmp_path / "README.md")]
+        mark = hub.mark()
+        preview = hub.run(code, "card", str(folder), "--repo", repo, "--config", config, *merge, token=None)
+        assert hub.requests(mark) == []
+        hub.run(code, "push", str(folder), repo, "--config", config)
+        assert preview.stdout == hub.file(repo, "README.md").decode()
+    failed = hub.run(code, "card", str(folder), "--repo", "seen", check=False)
+    assert failed.returncode == 2
+    assert "OWNER/seen" in failed.stderr
+
+
 def test_the_command_publishes_a_folder(hub, tmp_path):
-    ds, data_map = mapped(24)
-    (tmp_path / "data").mkdir()
-    ds.to_parquet(tmp_path / "data/train-00000-of-00001.parquet")
-    data_map.save(tmp_path / "datamap.json")
-    (tmp_path / "README.md").write_text("---\npretty_name: Mine\nconfigs: []\n---\n\n# Mine\n")
+    folder_of(*mapped(24), tmp_path)
     code = "from hf_datamap.cli.push import command\ncommand()"
     done = hub.run(code, str(tmp_path), "cli", "--json", "--subset", "high_variance", "--private")
     result = json.loads(done.stdout)
@@ -440,3 +477,15 @@ def test_the_command_publishes_a_folder(hub, tmp_path):
     assert front.body.startswith("\n# Mine\n")
     assert {config["config_name"] for config in front.data["configs"]} == {"default", "high_variance"}
     assert [f["name"] for f in front.data["dataset_info"][0]["features"]][:4] == list(TEXTS)
+
+
+@pytest.mark.parametrize("xet", [False, True])
+def test_uploads_show_their_progress(hub, tmp_path, xet):
+    folder_of(*mapped(24, 90 + xet), tmp_path)  # nothing that is there already
+    command = [sys.executable, "-c", "from hf_datamap.cli import main\nmain()", "push", str(tmp_path), "alice/bars"]
+    environment = hub.env(xet=xet) | {"HF_HUB_DISABLE_PROGRESS_BARS": "0"}
+    done = subprocess.run(
+        [*command, f"--config=c{int(xet)}"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "100%" in done.stderr
+    assert done.stdout.count("\n") == 1  # the address, and nothing beside it

@@ -81,24 +81,32 @@ deploy_space("mine", dataset="alice/other")
     assert "mapspace/old_module.py" not in files
 
 
-def test_an_account_without_gradio_spaces_hears_of_the_static_page(published):
+@pytest.mark.parametrize("status", [402, 403])
+def test_an_account_without_gradio_spaces_hears_of_the_static_page(published, status):
     hub = published
     code = """
 try:
-    deploy_space("paid", dataset="alice/map")
+    deploy_space(PAID, dataset="alice/map")
     raise AssertionError
 except HubError as error:
-    assert "--static" in str(error) and "PRO" in str(error), error
-deploy_space("paid", dataset="alice/map", static=True)
+    assert f"space deploy alice/{PAID} --dataset alice/map --static" in str(error) and "PRO" in str(error), error
+ds, m = mapped(24)
+try:
+    push_to_hub(ds, "alice/with-paid", data_map=m, space=PAID)
+    raise AssertionError
+except HubError as error:
+    assert "Nothing was published" in str(error) and "--dataset alice/with-paid --static" in str(error), error
+assert not api.repo_exists("alice/with-paid", repo_type="dataset")
+deploy_space(PAID, dataset="alice/map", static=True)
 """
-    with hub.fault(path="/api/repos/create", status=402, error="Payment required"):
-        hub.run(PRELUDE + code)
-    page = hub.file("alice/paid", "index.html", kind="spaces").decode()
+    with hub.fault(path="/api/repos/create", status=status, error="Payment required", times=2):
+        hub.run(f'{PRELUDE}PAID = "paid{status}"\n{code}')
+    page = hub.file(f"alice/paid{status}", "index.html", kind="spaces").decode()
     assert "https://huggingface.co/datasets/alice/map/viewer/default/" in page
-    card = hub.file("alice/paid", "README.md", kind="spaces").decode()
+    card = hub.file(f"alice/paid{status}", "README.md", kind="spaces").decode()
     assert FrontMatter(card).data["sdk"] == "static"
     assert validate_card(card, "space") == ([], [])
-    assert hub.files("alice/paid", kind="spaces") == {".gitattributes", "README.md", "index.html"}
+    assert hub.files(f"alice/paid{status}", kind="spaces") == {".gitattributes", "README.md", "index.html"}
 
 
 def test_dataset_and_space_link_to_each_other(published):
@@ -161,6 +169,21 @@ for dataset, word in (("alice/unmapped", "holds no map"), ("alice/nothing", "no 
     except DataMapError as error:
         assert word in str(error), error
 assert not api.repo_exists("alice/never", repo_type="space")
+"""
+    published.run(PRELUDE + code)
+
+
+def test_the_map_of_a_private_dataset_is_not_shown_to_everybody(published):
+    code = """
+ds, m = mapped(24)
+push_to_hub(ds, "alice/hidden", data_map=m, private=True, subsets=())
+for name, static in (("hidden-page", True), ("hidden-app", False)):
+    deploy_space(name, dataset="alice/hidden", static=static)
+    assert api.repo_info(f"alice/{name}", repo_type="space").private
+deploy_space("shown", dataset="alice/hidden", static=True, private=False)
+assert not api.repo_info("alice/shown", repo_type="space").private
+deploy_space("open", dataset="alice/map")
+assert not api.repo_info("alice/open", repo_type="space").private
 """
     published.run(PRELUDE + code)
 

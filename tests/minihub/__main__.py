@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 import traceback
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
 
 from tests.minihub import admin, listing, reading, repos, writing, xet
 from tests.minihub.gate import Gate
@@ -22,6 +24,11 @@ def build_app(hub: Hub) -> FastAPI:
     @app.exception_handler(HubError)
     async def _hub_error(request: Request, e: HubError):
         return e.response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def _client_gone(request: Request, e: ClientDisconnect):
+        """A client that ended while it sent: here, as the handler below would take it for an error of ours."""
+        return Response(status_code=499)  # for the log; nobody hears it
 
     @app.exception_handler(404)
     async def _no_route(request: Request, e):
@@ -45,6 +52,7 @@ def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     ap.add_argument("--host", default="127.0.0.1")
     ap.add_argument("--port", type=int, default=8777)
+    ap.add_argument("--fd", type=int, help="a listening socket to use instead of host and port")
     ap.add_argument("--root", type=Path, required=True, help="storage folder (made if missing)")
     ap.add_argument("--token", action="append", metavar="SECRET=USER[:read|write]", help="repeatable")
     ap.add_argument("--org", action="append", default=[], metavar="ORG=USER[,USER]", help="repeatable")
@@ -69,10 +77,11 @@ def main() -> None:
     hub = Hub(args.root, tokens, args.cdn)
     hub.config["xet"] = not args.no_xet
     app = Gate(build_app(hub), hub)
-    print(f"minihub on http://{args.host}:{args.port}  root={args.root}", file=sys.stderr, flush=True)
-    uvicorn.run(
-        app, host=args.host, port=args.port, http="h11", log_level="warning", lifespan="off", timeout_keep_alive=30
-    )
+    listener = socket.create_server((args.host, args.port)) if args.fd is None else socket.socket(fileno=args.fd)
+    host, port = listener.getsockname()
+    print(f"minihub on http://{host}:{port}  root={args.root}", file=sys.stderr, flush=True)
+    config = uvicorn.Config(app, http="h11", log_level="warning", lifespan="off", timeout_keep_alive=30)
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

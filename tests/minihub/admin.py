@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -87,6 +88,19 @@ def add(app: FastAPI, hub: Hub) -> None:
     @app.delete("/_admin/faults")
     async def clear_faults():
         hub.faults.clear()
+        return {}
+
+    @app.post("/_admin/settle")
+    async def settle():
+        """Answer once everything that ended clients had sent is done.
+
+        What they sent lies in this machine's buffers, and each turn of the loop takes whatever lies there: after a
+        few turns without any work there is none to come.
+        """
+        calm = 0
+        while calm < 5:
+            await asyncio.sleep(0.01)
+            calm = 0 if hub.busy else calm + 1
         return {}
 
     @app.post("/_admin/config")

@@ -9,7 +9,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -27,28 +26,25 @@ class MiniHub:
     def __init__(self, root: Path):
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+        self.listener = socket.create_server(("127.0.0.1", 0))  # handed on as it is: nobody else can get the port
+        self.port = self.listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.warm: dict[tuple[str, str], subprocess.Popen] = {}
 
     def __enter__(self) -> MiniHub:
         tokens = [f"{WRITE}=alice:write", f"{READ}=alice:read", f"{BOB}=bob:write"]
-        command = [sys.executable, "-m", "tests.minihub", "--port", str(self.port), "--root", str(self.root / "hub")]
+        fd = self.listener.fileno()
+        command = [sys.executable, "-m", "tests.minihub", "--fd", str(fd), "--root", str(self.root / "hub")]
         command += [part for token in tokens for part in ("--token", token)] + ["--org", "acme=alice"]
         self.log = self.root / "server.log"
-        with self.log.open("a") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=REPOSITORY)
-        for _ in range(400):
-            with contextlib.suppress(OSError):
-                self.admin("GET", "health")
-                return self
-            time.sleep(0.05)
-        self.process.kill()
-        raise RuntimeError(f"the local Hub did not start: {self.log.read_text()[-2000:]}")
-
-    log_matters = True  # not where clients are killed while they send: what the server says of those is no finding
+        with self.log.open("a") as log, self.listener:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=REPOSITORY, pass_fds=[fd])
+        try:
+            self.admin("GET", "health", timeout=120)  # waits in the socket's queue until the server is up
+        except OSError as error:
+            self.process.kill()
+            raise RuntimeError(f"the local Hub did not start: {self.log.read_text()[-2000:]}") from error
+        return self
 
     def __exit__(self, *_):
         for process in self.warm.values():
@@ -56,8 +52,7 @@ class MiniHub:
                 process.stdin.close()
         self.process.kill()
         self.process.wait()
-        if self.log_matters:
-            assert "Traceback" not in self.log.read_text(), self.log.read_text()[-4000:]
+        assert not re.search("Traceback|ERROR", self.log.read_text()), self.log.read_text()[-4000:]
 
     def env(self, *, token: str | None = WRITE, xet: bool = False, home: str = "home") -> dict[str, str]:
         keep = ("PATH", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")
@@ -101,10 +96,10 @@ class MiniHub:
             self.warm[read_at_import] = subprocess.Popen(command, env=environment, cwd=REPOSITORY, **pipes)
         return self.warm[read_at_import]
 
-    def admin(self, method: str, path: str, body=None):
+    def admin(self, method: str, path: str, body=None, timeout: float = 30):
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}/_admin/{path}", method=method, data=data)
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=timeout) as answer:
             return json.load(answer)
 
     def requests(self, since: int = 0) -> list[dict]:
@@ -120,6 +115,10 @@ class MiniHub:
             yield
         finally:
             self.admin("DELETE", "faults")
+
+    def settle(self) -> None:
+        """Wait until the server has done all that clients which are gone had asked of it."""
+        self.admin("POST", "settle")
 
     def search(self, needle: str) -> list[dict]:
         return self.admin("GET", f"search?needle={urllib.parse.quote(needle)}")

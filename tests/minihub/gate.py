@@ -10,8 +10,6 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-from starlette.requests import ClientDisconnect
-
 from tests.minihub.store import error_headers
 
 
@@ -28,8 +26,10 @@ class Fault:
                    "reset"    close the connection without an answer
                    "truncate" send only the first `bytes` bytes of the answer's body, then close
                    "exit"     kill the server process (exit code 137)
-                   "none"     nothing (use with delay; taking the fault back ends the delay)
-    delay        : seconds to wait first (with any action)
+                   "none"     nothing (use with delay)
+    delay        : seconds to wait before the action, with "after" between the work and the action; taking the fault
+                   back ends it
+    reached      : how many requests came as far as that (the server counts)
     """
 
     path: str = "."
@@ -48,6 +48,7 @@ class Fault:
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     hits: int = 0
     seen: int = 0
+    reached: int = 0
 
     def __post_init__(self):
         if self.action not in ("status", "reset", "truncate", "exit", "none") or self.when not in ("before", "after"):
@@ -119,24 +120,27 @@ class Gate:
             while (await log_receive()).get("more_body"):
                 pass
 
-        def drop_connection():
+        async def drop_connection():
             # uvicorn's `send` is a bound method of its request cycle, which owns the transport.
             send.__self__.transport.abort()
+            while (await receive())["type"] != "http.disconnect":  # else uvicorn would answer in our place
+                pass
 
         t0 = time.monotonic()
+        self.hub.busy += 1
         try:
-            if fault and fault.delay:
-                until, holds = t0 + fault.delay, fault.action == "none"
-                while time.monotonic() < until and (fault in self.hub.faults or not holds):  # noqa: ASYNC110 - see Fault
-                    await asyncio.sleep(0.05)
+            late = fault and fault.when == "after" and fault.action in ("status", "reset", "exit")
+            if fault and not late:
+                await self._hold(fault)
             if fault and fault.action in ("status", "reset", "exit"):
-                if fault.when == "after":
+                if late:
 
                     async def swallow(msg):
                         if msg["type"] == "http.response.start":
                             rec["status_hidden"] = msg["status"]
 
                     await self.app(scope, log_receive, swallow)
+                    await self._hold(fault)
                 else:
                     await drain()
                 if fault.action == "exit":
@@ -144,7 +148,7 @@ class Gate:
                     os._exit(137)
                 if fault.action == "reset":
                     rec["status"] = None
-                    drop_connection()
+                    await drop_connection()
                     return None
                 h = {"content-type": "application/json", **error_headers(fault.error, fault.code, fault.headers)}
                 out = (fault.body if fault.body is not None else json.dumps({"error": fault.error})).encode()
@@ -171,12 +175,21 @@ class Gate:
                         await log_send({"type": "http.response.body", "body": part, "more_body": True})
                         if left <= 0:
                             await asyncio.sleep(0.05)  # let the bytes leave before the connection goes
-                            drop_connection()
+                            await drop_connection()
                             gone = True
 
-                return await self.app(scope, log_receive, cut)
+                await self.app(scope, log_receive, cut)
+                if not gone:  # an answer shorter than that
+                    await drop_connection()
+                return None
             await self.app(scope, log_receive, log_send)
-        except ClientDisconnect:  # a client that was killed while it sent: no fault of the server
-            rec["status"] = None
         finally:
             self.hub.log_end(rec, bytes(body), t0)
+            self.hub.busy -= 1
+
+    async def _hold(self, fault: Fault) -> None:
+        """Let a request wait where its fault says."""
+        fault.reached += 1
+        until = time.monotonic() + fault.delay
+        while time.monotonic() < until and fault in self.hub.faults:  # noqa: ASYNC110 - a request takes it back
+            await asyncio.sleep(0.01)

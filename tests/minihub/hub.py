@@ -58,6 +58,7 @@ class Hub:
         }
         self.key = secrets.token_bytes(32)
         self.faults: list[Fault] = []
+        self.busy = 0  # requests that are being carried out
         self.log: list[dict] = []
         self.raw_auth: dict[int, str] = {}  # kept in memory for /_admin/search only
         self.counter = itertools.count(1)

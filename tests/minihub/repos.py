@@ -187,18 +187,18 @@ def add(app: FastAPI, hub: Hub) -> None:
     # ---------------- branches, tags, settings ---------------------------
     @app.post("/api/{kind}/{ns}/{name}/branch/{branch}")
     async def create_branch(request: Request, kind: str, ns: str, name: str, branch: str):
-        repo, _ = hub.repo(request, kind, ns, name, write=True)
+        start = (await json_body(request)).get("startingPoint") or "main"
+        repo, _ = hub.repo(request, kind, ns, name, write=True)  # loaded once nothing is awaited any more
         ref = f"refs/heads/{unquote(branch)}"
         if ref in repo.meta["refs"]:
             raise HubError(409, f"Reference already exists: {ref}")
-        start = (await json_body(request)).get("startingPoint") or "main"
         repo.move_ref(ref, repo.resolve(start))
         return {}
 
     @app.put("/api/{kind}/{ns}/{name}/settings")
     async def settings(request: Request, kind: str, ns: str, name: str):
-        repo, _ = hub.repo(request, kind, ns, name, write=True)
         body = await json_body(request)
+        repo, _ = hub.repo(request, kind, ns, name, write=True)
         if "visibility" in body or "private" in body:
             repo.meta["private"] = visibility(body)
         if "gated" in body:
@@ -221,8 +221,8 @@ def add(app: FastAPI, hub: Hub) -> None:
 
     @app.post("/api/{kind}/{ns}/{name}/discussions")
     async def new_discussion(request: Request, kind: str, ns: str, name: str):
-        repo, t = hub.repo(request, kind, ns, name, pull_request=True)
         body = await json_body(request)
+        repo, t = hub.repo(request, kind, ns, name, pull_request=True)
         if len(str(body.get("title") or "")) < 3:
             raise HubError(400, "title is too short")
         base = repo.resolve("main") if body.get("pullRequest") else None
@@ -236,8 +236,9 @@ def add(app: FastAPI, hub: Hub) -> None:
 
     @app.post("/api/{kind}/{ns}/{name}/discussions/{num}/{what}")
     async def change_discussion(request: Request, kind: str, ns: str, name: str, num: int, what: str):
+        body = await json_body(request)
         repo, t = hub.repo(request, kind, ns, name, pull_request=True)
-        d, body = find_discussion(repo, num), await json_body(request)
+        d = find_discussion(repo, num)
         if what == "comment":
             ev = event("comment", t.user, comment_data(str(body.get("comment")), t.user))
             out = {"newMessage": ev}
@@ -280,15 +281,17 @@ def add(app: FastAPI, hub: Hub) -> None:
 
         @app.post(f"/api/spaces/{{ns}}/{{name}}/{area}")
         async def set_item(request: Request, ns: str, name: str):
+            body = await json_body(request)
             repo, _ = hub.repo(request, "spaces", ns, name, write=True)
-            set_space_item(repo, area, await json_body(request))
+            set_space_item(repo, area, body)
             repo.save()
             return space_items(repo, area)
 
         @app.delete(f"/api/spaces/{{ns}}/{{name}}/{area}")
         async def drop_item(request: Request, ns: str, name: str):
+            body = await json_body(request)
             repo, _ = hub.repo(request, "spaces", ns, name, write=True)
-            repo.meta[area].pop((await json_body(request)).get("key"), None)
+            repo.meta[area].pop(body.get("key"), None)
             repo.save()
             return space_items(repo, area)
 

@@ -134,13 +134,14 @@ def add(app: FastAPI, hub: Hub) -> None:
     async def commit(request: Request, kind: str, ns: str, name: str, rev: str):
         pr = truthy(request.query_params.get("create_pr"))
         rev = unquote(rev)
+        lines = (await request.body()).splitlines()  # nothing is awaited from here on: one commit after the other
         repo, t = hub.repo(request, kind, ns, name, write=not pr, pull_request=pr, rev=rev)
         head = repo.resolve(rev)
         ref = None if pr else repo.ref_name(rev)
         tree = dict(repo.commit(head)["tree"])
         header: dict = {}
         # 1. Work out the new tree.  Blobs written here are harmless if the commit is refused.
-        for line in (await request.body()).splitlines():
+        for line in lines:
             if not line.strip():
                 continue
             try:
