@@ -82,13 +82,12 @@ class RayCrew:
             work = ray.data.from_items([{"part": pickle.dumps(part)} for part in parts], override_num_blocks=len(parts))
             actors = self._actors(job.scorer, len(parts))
             scored = work.map_batches(_PartWorker, batch_size=1, fn_constructor_args=(job, office), **actors)
-            with _plainly():
-                for row in scored.iter_rows():
-                    found: Scored = pickle.loads(row["scored"])  # noqa: S301 - our own worker's
-                    if found.usage is not None:
-                        _add(usage, found.usage)
-                    yield found
-                    bar.show()
+            for row in scored.iter_rows():
+                found: Scored = pickle.loads(row["scored"])  # noqa: S301 - our own worker's
+                if found.usage is not None:
+                    _add(usage, found.usage)
+                yield found
+                bar.show()
 
     def finish(self, parts: Sequence[Part], job: ShardJob, cut: Cut, paths: Sequence[Path]) -> None:
         """See `hf_datamap.shards.Crew`."""
@@ -153,29 +152,24 @@ def annotate(
     layout = layout_for(scorer, _layout(ds, layout))
     shares = fraction("low_variance", low_variance), fraction("low_mean", low_mean)
     limits, usage = budget or Budget(), Usage()
-    with _office(limits) as office, _plainly(), _ordered(ds):
+    with _office(limits) as office, _ordered(ds):
         actors = _actors(scorer, 1 << 30, workers, num_cpus, num_gpus)
         given = (scorer, layout, limits, office)
         scored = ds.map_batches(_TableWorker, batch_size=batch_size, fn_constructor_args=given, **actors).materialize()
         for part in ray.get(office.usages.remote()):
             _add(usage, part)
-    refs = [(ref,) for ref in scored.get_internal_block_refs()]
-    refs = [(ref, rows) for (ref,), rows in zip(refs, _spread(len, refs), strict=True) if rows]
-    firsts = [sum(rows for _, rows in refs[:place]) for place in range(len(refs))]
-    if not refs:
+    loaders = _stored(scored, correct_noise=correct_noise)
+    if not loaders:
         raise MapError("the dataset has no rows: there is nothing to map")
-    loaders = [_Stored(ref, rows, first, correct_noise) for (ref, rows), first in zip(refs, firsts, strict=True)]
     data_map = _fit(loaders, *shares, approximate=approximate, correct_noise=correct_noise)
-    told = list(_spread(_tell, [(ref,) for ref, _ in refs]))
+    told = list(_spread(_tell, [(load.ref,) for load in loaders]))
     provenance = provenance_of(scorer, layout, usage, limits, source)
     provenance["rows"] = statuses_of(*(statuses for statuses, _ in told))
     if noise := joined(split for _, split in told):
         provenance["noise"] = noise.summary()
     data_map = data_map.model_copy(update={"provenance": provenance})
     assign = ray.remote(_assign)
-    done = [
-        assign.remote(ref, data_map.cut, first, correct_noise) for (ref, _), first in zip(refs, firsts, strict=True)
-    ]
+    done = [assign.remote(load.ref, data_map.cut, load.first_row, correct_noise) for load in loaders]
     return ray.data.from_arrow_refs(done), data_map
 
 
@@ -206,6 +200,13 @@ class _Desk(Office):
     def __init__(self, budget: Budget, folder: str) -> None:
         super().__init__(budget, folder)
         self._usages: list[Usage] = []
+        self._failure: DataMapError | None = None
+
+    def fail(self, error: DataMapError) -> None:
+        self._failure = self._failure or error
+
+    def failure(self) -> DataMapError | None:
+        return self._failure
 
     def ask(self, wanted: int, report: Report, guess: tuple[int, int]) -> Lease:
         return self.lease(wanted, report, guess, time.monotonic())
@@ -262,6 +263,9 @@ class _Worker:
         usage = LeasedUsage(office=self._line) if self._budget.limited else Usage()
         try:
             yield usage
+        except DataMapError as error:
+            _report(self._office, error)
+            raise
         finally:
             self._store.settle()
             if isinstance(usage, LeasedUsage):
@@ -274,9 +278,9 @@ class _PartWorker(_Worker):
     def __init__(self, job: ShardJob, office: Any) -> None:  # noqa: ANN401 - an actor's handle
         super().__init__(job.budget, office)
         if not job.scratch.is_dir():
-            raise SourceError(
-                f"this node does not see {job.scratch}: write --out to a folder that all nodes share under one path"
-            )
+            way = "write --out to a folder that all nodes share under one path"
+            _report(office, SourceError(f"a node does not see {job.scratch}: {way}"))
+            raise RuntimeError(way)
         self._job = job
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -302,6 +306,13 @@ class _TableWorker(_Worker):
             added = score_table(batch, self._scorer, self._layout, budget=self._budget, usage=usage)
         ray.get(self._office.spent.remote(_plain(usage)))
         return with_table(batch, added)
+
+
+def _report(office: Any, error: DataMapError) -> None:  # noqa: ANN401 - an actor's handle
+    """Tell the driver what went wrong: of an exception itself Ray Data brings the words only."""
+    import ray
+
+    ray.get(office.fail.remote(error))
 
 
 def _plain(usage: Usage) -> Usage:
@@ -340,6 +351,18 @@ class _Stored:
     def of(self, table: pa.Table) -> Block:
         table = corrected_table(table) if self.correct_noise else table
         return Block(values_of(table.select(wanted(table.column_names))), self.first_row)
+
+
+def _stored(ds: ray.data.Dataset, *, correct_noise: bool) -> list[_Stored]:
+    """The blocks of a materialised dataset that have rows, in order."""
+    refs = ds.get_internal_block_refs()
+    found: list[_Stored] = []
+    first = 0
+    for ref, rows in zip(refs, _spread(len, [(ref,) for ref in refs]), strict=True):
+        if rows:
+            found.append(_Stored(ref, rows, first, correct_noise))
+        first += rows
+    return found
 
 
 def _on_block(table: pa.Table, load: _Stored, work: Callable[[Block], Any]) -> Any:  # noqa: ANN401
@@ -400,7 +423,8 @@ def _office(budget: Budget) -> Iterator[Any]:
     # As a call, not as an argument of the actor: Ray keeps those in its control store.
     ray.get(office.give_secrets.remote(env.secrets()))
     try:
-        yield office
+        with _plainly(lambda: ray.get(office.failure.remote())):
+            yield office
     finally:
         office.__ray_terminate__.remote()
 
@@ -422,19 +446,21 @@ def _actors(
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
-    """Errors of workers as they were raised there, without Ray's wrapping."""
+def _plainly(told: Callable[[], DataMapError | None] = lambda: None) -> Iterator[None]:
+    """Raise errors of workers as they were raised there, without Ray's wrapping.
+
+    Args:
+        told: gives what a worker has told of its end.
+    """
     import ray.exceptions
 
     try:
         yield
     except (ray.exceptions.RayError, SystemError) as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, DataMapError):
-                raise cause from None
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        raise DataMapError(f"the Ray cluster failed: {' '.join(str(error).split())[:500]}") from error
+        cause = getattr(error, "cause", None)
+        if found := cause if isinstance(cause, DataMapError) else told():
+            raise found from None
+        raise DataMapError(f"the Ray cluster failed: {' '.join(str(error).split())[-500:]}") from error
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def run_shards(
     from hf_datamap.budget import Budget
     from hf_datamap.shards import annotate_files
 
-    files, job = _open(source, out, options)
+    files, job = _open(source, out, options, overwrite=overwrite)
     prices = parse_prices(options.get("price"))
     limits = Budget.parse(budget, prices) if budget else Budget(prices=prices)
     return annotate_files(
@@ -59,10 +59,11 @@ def run_shards(
     )
 
 
-def _open(source: str, out: Path, options: dict[str, Any]) -> tuple[Sequence[str], Job]:
+def _open(source: str, out: Path, options: dict[str, Any], *, overwrite: bool) -> tuple[Sequence[str], Job]:
     """The Parquet files of SOURCE, where they are; of another format, a copy in Parquet beside the folder."""
     from datasets import Dataset
 
+    from hf_datamap.folder import check_folder
     from hf_datamap.shards import plan, scratch_of
     from hf_datamap.sources import parquet_shards
 
@@ -71,6 +72,7 @@ def _open(source: str, out: Path, options: dict[str, Any]) -> tuple[Sequence[str
     if not cut and (files := parquet_shards(source, *named)):
         return files, Job.on(Dataset(next(plan(files[:1])[0].batches(8))), source, **options)
     job = Job.open(source, **options)
+    check_folder(out, {"scorer": dict(job.scorer.identity), "source": job.source}, overwrite=overwrite)
     return _exported(job.ds, scratch_of(out) / "source"), job
 
 
