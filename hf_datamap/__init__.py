@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from hf_datamap.scorers.similarity import RougeL, SentenceEmbedder, ServedEmbedder
     from hf_datamap.scoring import annotate, fit_panel
     from hf_datamap.selection import select
+    from hf_datamap.shards import annotate_files
 
 _HOMES = {
     "BatchJob": "hf_datamap.batch",
@@ -67,6 +68,7 @@ _HOMES = {
     "SentenceEmbedder": "hf_datamap.scorers.similarity",
     "ServedEmbedder": "hf_datamap.scorers.similarity",
     "annotate": "hf_datamap.scoring",
+    "annotate_files": "hf_datamap.shards",
     "audit": "hf_datamap.auditing",
     "auto_scorer": "hf_datamap.scorers.auto",
     "build_index": "hf_datamap.index",
@@ -92,8 +94,8 @@ _HOMES = {
     "without_noise": "hf_datamap.noise",
 }
 
-#: Parts that are used as a whole: ``dm.generate.prompts``.
-_ROOMS = ("generate",)
+#: Parts that are used as a whole: ``dm.generate.prompts``, ``dm.ray.annotate``.
+_ROOMS = ("generate", "ray")
 
 __all__ = [
     "BatchJob",
@@ -123,6 +125,7 @@ __all__ = [
     "ServedEmbedder",
     "__version__",
     "annotate",
+    "annotate_files",
     "audit",
     "auto_scorer",
     "build_index",

@@ -277,5 +277,7 @@ def _handle(path: str) -> Iterator[Any]:
     if "://" not in path:
         yield path
         return
-    with fsspec.open(path, "rb") as handle:
+    # Arrow asks for the ranges that it needs, neighbours together: reading ahead would fetch other columns.
+    filesystem, name = fsspec.url_to_fs(path)
+    with filesystem.open(name, "rb", cache_type="none") as handle:
         yield handle

@@ -77,9 +77,10 @@ class Part:
     first_row: int
 
     def batches(self, size: int, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Read the rows, so many at a time; all columns, or some."""
+        """Read the rows, so many at a time; all columns, or those there are of some."""
         with open_parquet(self.path) as file:
-            for batch in file.iter_batches(size, row_groups=range(*self.groups), columns=names):
+            there = [name for name in file.schema_arrow.names if names is None or name in names]
+            for batch in file.iter_batches(size, row_groups=range(*self.groups), columns=there):
                 yield pa.Table.from_batches([batch])
 
 
@@ -91,6 +92,7 @@ class ShardJob:
         scorer: the scorer.
         layout: how rows are read, as the scorer wants them.
         scratch: folder of the scored parts.
+        features: the columns of the source, as ``datasets`` knows them.
         budget: what may be spent.
         keep: ``all`` columns of the source in the result, or ``added`` ones only.
         corrected: whether the scorer's noise is taken out of the variance.
@@ -100,6 +102,7 @@ class ShardJob:
     scorer: AnyScorer
     layout: Layout
     scratch: Path
+    features: Mapping[str, Any] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
     keep: str = "all"
     corrected: bool = False
@@ -204,11 +207,12 @@ def annotate_files(
             "the panel does not know its members' scales yet: panel = dm.fit_panel(panel, some_rows) first"
         )
     parts = plan(parquet_files(source), ASKED_PART_ROWS if asks(scorer) else PART_ROWS)
-    layout = layout_for(scorer, _layout(parts[0], layout))
+    features = _features(parts[0])
+    layout = layout_for(scorer, _layout(parts[0], features, layout))
     telling = dict(telling or {"id": str(source) if isinstance(source, str | Path) else ", ".join(map(str, source))})
     check_folder(out, {"scorer": dict(scorer.identity), "source": telling}, overwrite=overwrite)
     scratch = scratch_of(out)
-    job = ShardJob(scorer, layout, scratch.absolute(), budget or Budget(), keep, correct_noise)
+    job = ShardJob(scorer, layout, scratch.absolute(), features, budget or Budget(), keep, correct_noise)
     _claim(job, parts, overwrite=overwrite)
     usage, statuses, still_open = _score(parts, job, crew, progress)
     shares: dict[str, Any] = {"low_variance": low_variance, "low_mean": low_mean}
@@ -267,14 +271,12 @@ def _runs(sizes: Sequence[int], part_rows: int) -> Iterator[tuple[int, int]]:
             start, rows = group + 1, 0
 
 
-def _layout(part: Part, given: Layout | None) -> Layout:
-    sample = next(part.batches(8))
-    features = _features(part)
+def _layout(part: Part, features: Features, given: Layout | None) -> Layout:
     if given is not None:
         from datasets import Dataset
 
-        return choose_layout(Dataset(sample), given)
-    return detect_layout(features, sample=sample.to_pylist())
+        return choose_layout(Dataset(features.arrow_schema.empty_table()), given)
+    return detect_layout(features, sample=next(part.batches(8)).to_pylist())
 
 
 def _features(part: Part) -> Features:
@@ -371,7 +373,7 @@ def score_part(part: Part, job: ShardJob, usage: Usage, bar: Progress) -> Scored
     """
     statuses: Counter[str] = Counter()
     still_open = 0
-    names = _present(part, needed_columns(job.scorer, job.layout))
+    names = needed_columns(job.scorer, job.layout)
     size = _ASKING if asks(job.scorer) else _READING
     with whole_file(job.scored(part)) as path, pq.ParquetWriter(path, added_schema(job.scorer)) as writer:
         for table in part.batches(size, names):
@@ -388,11 +390,6 @@ def _job_of(table: pa.Table, job: ShardJob, usage: Usage, bar: Progress) -> Scor
     from datasets import Dataset
 
     return ScoringJob(Dataset(table), job.layout, budget=job.budget, usage=usage, progress=bar)
-
-
-def _present(part: Part, names: Sequence[str]) -> list[str]:
-    with open_parquet(part.path) as file:
-        return [name for name in file.schema_arrow.names if name in set(names)]
 
 
 class Threads:
@@ -464,7 +461,7 @@ def finish_part(part: Part, job: ShardJob, cut: Cut, path: Path) -> None:
     added = cut.assign(added, range(part.first_row, part.first_row + part.rows))
     if job.corrected:
         added = probable_table(added, cut, corrected=True)
-    schema = _written(part, added, job)
+    schema = _written(added, job)
     row, every = part.first_row, job.every
     with (
         whole_file(path) as unfinished,
@@ -491,10 +488,10 @@ def _joined(part: Part, added: pa.Table, job: ShardJob) -> Iterator[pa.Table]:
         start += table.num_rows
 
 
-def _written(part: Part, added: pa.Table, job: ShardJob) -> pa.Schema:
+def _written(added: pa.Table, job: ShardJob) -> pa.Schema:
     """Names and types of a finished file, with the features that ``datasets`` reads."""
     from datasets import Features
 
     more = Features.from_arrow_schema(added.schema)
-    kept = {name: kind for name, kind in _features(part).items() if name not in more} if job.keep == "all" else {}
+    kept = {name: kind for name, kind in job.features.items() if name not in more} if job.keep == "all" else {}
     return Features({**kept, **more}).arrow_schema
