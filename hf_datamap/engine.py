@@ -107,6 +107,7 @@ class Engine:
         self._lanes: dict[bytes, Lane] = {}
         self._closing: dict[bytes, Any] = {}
         self._stores: dict[Path, Store] = {}
+        self._runs: list[Run] = []
         self.shared: Answers | None = None  # instead of a store of this machine, when several machines work together
         self._thread = threading.Thread(target=self._loop.run_forever, name="hf_datamap", daemon=True)
         self._thread.start()
@@ -137,6 +138,11 @@ class Engine:
             raise
         finally:
             poll()
+
+    def interrupt(self) -> None:
+        """Let every run of the process end: no further request is sent, what is under way is waited for and kept."""
+        for run in list(self._runs):
+            run.stopping = True
 
     def close(self) -> None:
         """Close connections and the store, and end the thread."""
@@ -191,6 +197,7 @@ class Engine:
             workers = {asyncio.ensure_future(self._converse(run, items)) for _ in range(run.scorer.max_in_flight)}
             pieces = iter(())
         # Workers are added one by one while there is work: a run of one row costs as many as it has tasks.
+        self._runs.append(run)
         try:
             for piece in itertools.islice(pieces, run.scorer.max_in_flight):
                 workers.add(asyncio.ensure_future(self._work(run, itertools.chain((piece,), pieces))))
@@ -198,8 +205,11 @@ class Engine:
                     await asyncio.sleep(0)  # let the first requests leave before the rest is read
         except BaseException as error:
             run.fail(error)
-        if workers:
-            await self._finish(run, workers)
+        try:
+            if workers:
+                await self._finish(run, workers)
+        finally:
+            self._runs = [other for other in self._runs if other is not run]
         if run.error is not None:
             raise run.error
 

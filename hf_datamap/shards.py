@@ -27,6 +27,7 @@ from hf_datamap import columns
 from hf_datamap.budget import Budget, Usage
 from hf_datamap.cutting import Cut
 from hf_datamap.datamap import DataMap
+from hf_datamap.engine import Interrupted, engine
 from hf_datamap.errors import MapError, ScorerError, SourceError
 from hf_datamap.folder import check_folder, write_parts
 from hf_datamap.layouts import Layout, choose_layout, detect_layout
@@ -362,7 +363,9 @@ def _noise(scored: Path) -> NoiseSplit | None:
         return split_of(file.read(list(NEEDED))) if known[columns.NOISE].null_count < known.num_rows else None
 
 
-def score_part(part: Part, job: ShardJob, usage: Usage, bar: Progress) -> Scored:
+def score_part(
+    part: Part, job: ShardJob, usage: Usage, bar: Progress, given_up: Callable[[], bool] = lambda: False
+) -> Scored:
     """Score one part, and keep its columns.
 
     Args:
@@ -370,6 +373,10 @@ def score_part(part: Part, job: ShardJob, usage: Usage, bar: Progress) -> Scored
         job: the job.
         usage: what is spent, counted on the way.
         bar: shows progress.
+        given_up: whether the whole work is; asked after every table.
+
+    Raises:
+        Interrupted: it is.
     """
     statuses: Counter[str] = Counter()
     still_open = 0
@@ -382,6 +389,8 @@ def score_part(part: Part, job: ShardJob, usage: Usage, bar: Progress) -> Scored
             writer.write_table(added)
             statuses.update(statuses_of(added[columns.STATUS]))
             still_open += scoring.open
+            if given_up():
+                raise Interrupted("stopped; what was answered is in the store")
         writer.add_key_value_metadata({_OPEN: str(still_open)})
     return Scored(part.number, part.rows, dict(statuses), still_open)
 
@@ -403,17 +412,18 @@ class Threads:
         if workers < 1:
             raise ScorerError(f"workers must be at least 1, not {workers}")
         self.workers = workers
+        self._given_up = threading.Event()
 
     def score(self, parts: Sequence[Part], job: ShardJob, usage: Usage, bar: Progress) -> Iterator[Scored]:
         """See `Crew`."""
         if asks(job.scorer):  # the engine's thread alone counts
-            yield from self._each(lambda part: score_part(part, job, usage, bar), parts)
+            yield from self._each(lambda part: score_part(part, job, usage, bar, self._given_up.is_set), parts)
             return
         quiet = Progress(Usage(), None, wanted=False)
 
         def count(part: Part) -> tuple[Scored, Usage]:
             own = Usage()
-            return score_part(part, job, own, quiet), own
+            return score_part(part, job, own, quiet, self._given_up.is_set), own
 
         for found, own in self._each(count, parts):
             usage.rows += own.rows
@@ -427,13 +437,17 @@ class Threads:
             pass
 
     def _each(self, work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        self._given_up.clear()
         with ThreadPoolExecutor(min(self.workers, max(1, len(items)))) as pool:
             futures = [pool.submit(work, item) for item in items]
             try:
                 for future in as_completed(futures):
                     yield future.result()
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+            except BaseException:  # Ctrl-C among them: threads do not hear of it
+                self._given_up.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                engine().interrupt()
+                raise
 
 
 def _finish(parts: Sequence[Part], job: ShardJob, data_map: DataMap, crew: Crew, *, out: Path, split: str) -> None:

@@ -169,8 +169,11 @@ def test_what_lacks_scores_is_asked_for_again(tmp_path, server, judge):
     assert not scratch_of(tmp_path / "m").exists()
 
 
-def test_kill_9_then_the_same_command(tmp_path, server):
-    split(Dataset.from_list(rows(400)), tmp_path / "in", 8)
+@pytest.mark.parametrize(("how", "again"), [(signal.SIGKILL, 16), (signal.SIGINT, 0)])
+def test_stopped_then_the_same_command(tmp_path, server, how, again):
+    """One file: what is done to a part that is not complete is in the store."""
+    server.latency = 0.02
+    split(Dataset.from_list(rows(400)), tmp_path / "in", 2)
     words = ["map", str(tmp_path / "in"), "--scorer", "judge:judge", "--base-url", server.url, "--engine", "shards"]
     words += ["--workers", "2", "--max-in-flight", "16", "--out", str(tmp_path / "map")]
     command = [str(Path(sys.executable).with_name("hf-datamap")), *words]
@@ -180,12 +183,16 @@ def test_kill_9_then_the_same_command(tmp_path, server):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(how)
+    _, told = process.communicate(timeout=20)
+    assert "Traceback" not in told
+    if how == signal.SIGINT:
+        assert len(server.requests) < 700
+        assert not list(scratch_of(tmp_path / "map").glob(".*"))
     assert not (tmp_path / "map").exists()
     done = subprocess.run([*command, "--json"], cwd=ROOT, check=True, capture_output=True, text=True)
     assert json.loads(done.stdout)["status"] == {"ok": 400, "partial": 0, "failed": 0, "skipped": 0}
-    assert len(server.requests) <= 800 + 16
+    assert len(server.requests) <= 800 + again
     assert not scratch_of(tmp_path / "map").exists()
 
 

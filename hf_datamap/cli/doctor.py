@@ -18,7 +18,8 @@ _EXTRAS = {
     "reward": ("torch", "transformers"),
     "reference": ("sentence_transformers",),
     "local": ("xllamacpp",),
-    "ray": ("ray",),
+    "ray": ("ray", "datasketches"),
+    "scale": ("datasketches",),
 }
 
 
