@@ -121,6 +121,13 @@ class Usage:
         self.input_tokens += input_tokens
         self.output_tokens += output_tokens
 
+    def add(self, more: Usage) -> None:
+        """Count what was done elsewhere."""
+        for name in ("rows", "requests", "from_store", "retried", "input_tokens", "output_tokens", "answered"):
+            setattr(self, name, getattr(self, name) + getattr(more, name))
+        self.failed.update(more.failed)
+        self.stopped = self.stopped or more.stopped
+
     async def admit(self, budget: Budget, guess: tuple[int, int] = (0, 0)) -> str:
         """Wait for the turn of a request; say why it may not be sent, nothing when it may.
 

@@ -28,12 +28,13 @@ from hf_datamap.budget import Budget, Usage
 from hf_datamap.cutting import Cut
 from hf_datamap.datamap import DataMap
 from hf_datamap.engine import Interrupted, engine
-from hf_datamap.errors import MapError, ScorerError, SourceError
+from hf_datamap.errors import ScorerError, SourceError
 from hf_datamap.folder import check_folder, write_parts
 from hf_datamap.layouts import Layout, choose_layout, detect_layout
 from hf_datamap.noise import NEEDED, corrected_table, probable_table, split_of
 from hf_datamap.outcomes import AnyScorer, checked, is_cheap, layout_for, release
-from hf_datamap.points import IN_MEMORY_OF_STREAMS, open_parquet, parquet_files
+from hf_datamap.parts import Part, plan
+from hf_datamap.points import IN_MEMORY_OF_STREAMS, parquet_files
 from hf_datamap.reliability import NoiseSplit, joined
 from hf_datamap.scorers.columns import ColumnScorer
 from hf_datamap.scorers.panel import Panel
@@ -57,32 +58,6 @@ _OPEN: Final = b"hf_datamap.open"
 def asks(scorer: AnyScorer) -> bool:
     """Whether scoring takes requests, or a model."""
     return not (isinstance(scorer, ColumnScorer) or is_cheap(scorer))
-
-
-@dataclass(frozen=True)
-class Part:
-    """Consecutive row groups of one file.
-
-    Attributes:
-        number: from 0, in row order.
-        path: the file, or its URL.
-        groups: the first row group and the one after the last.
-        rows: how many rows.
-        first_row: number of the first row in the whole dataset.
-    """
-
-    number: int
-    path: str
-    groups: tuple[int, int]
-    rows: int
-    first_row: int
-
-    def batches(self, size: int, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Read the rows, so many at a time; all columns, or those there are of some."""
-        with open_parquet(self.path) as file:
-            there = [name for name in file.schema_arrow.names if names is None or name in names]
-            for batch in file.iter_batches(size, row_groups=range(*self.groups), columns=there):
-                yield pa.Table.from_batches([batch])
 
 
 @dataclass(frozen=True)
@@ -208,7 +183,7 @@ def annotate_files(
             "the panel does not know its members' scales yet: panel = dm.fit_panel(panel, some_rows) first"
         )
     parts = plan(parquet_files(source), ASKED_PART_ROWS if asks(scorer) else PART_ROWS)
-    features = _features(parts[0])
+    features = parts[0].features()
     layout = layout_for(scorer, _layout(parts[0], features, layout))
     telling = dict(telling or {"id": str(source) if isinstance(source, str | Path) else ", ".join(map(str, source))})
     check_folder(out, {"scorer": dict(scorer.identity), "source": telling}, overwrite=overwrite)
@@ -236,40 +211,7 @@ def scratch_of(out: Path) -> Path:
     return out.with_name(out.name + ".parts")
 
 
-# --- planning ---------------------------------------------------------------------------------------------------------
-
-
-def plan(files: Sequence[str], part_rows: int = PART_ROWS) -> list[Part]:
-    """Cut files into parts of whole row groups, of so many rows or a few more.
-
-    Raises:
-        SourceError: a file cannot be read, or its columns are not those of the first.
-        MapError: there are no rows.
-    """
-    parts: list[Part] = []
-    first_row, schema = 0, None
-    for path in files:
-        with open_parquet(path) as file:
-            schema = schema or file.schema_arrow.remove_metadata()
-            if not file.schema_arrow.remove_metadata().equals(schema):
-                raise SourceError(f"{path} has other columns or types than {files[0]}; map them one by one")
-            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        for start, stop in _runs(sizes, part_rows):
-            rows = sum(sizes[start:stop])
-            parts.append(Part(len(parts), path, (start, stop), rows, first_row))
-            first_row += rows
-    if not first_row:
-        raise MapError("the dataset has no rows: there is nothing to map")
-    return [part for part in parts if part.rows]
-
-
-def _runs(sizes: Sequence[int], part_rows: int) -> Iterator[tuple[int, int]]:
-    start, rows = 0, 0
-    for group, size in enumerate(sizes):
-        rows += size
-        if rows >= part_rows or group == len(sizes) - 1:
-            yield start, group + 1
-            start, rows = group + 1, 0
+# --- before -----------------------------------------------------------------------------------------------------------
 
 
 def _layout(part: Part, features: Features, given: Layout | None) -> Layout:
@@ -278,13 +220,6 @@ def _layout(part: Part, features: Features, given: Layout | None) -> Layout:
 
         return choose_layout(Dataset(features.arrow_schema.empty_table()), given)
     return detect_layout(features, sample=next(part.batches(8)).to_pylist())
-
-
-def _features(part: Part) -> Features:
-    from datasets import Features
-
-    with open_parquet(part.path) as file:
-        return Features.from_arrow_schema(file.schema_arrow)
 
 
 def _claim(job: ShardJob, parts: Sequence[Part], *, overwrite: bool) -> None:
@@ -426,8 +361,7 @@ class Threads:
             return score_part(part, job, own, quiet, self._given_up.is_set), own
 
         for found, own in self._each(count, parts):
-            usage.rows += own.rows
-            usage.failed.update(own.failed)
+            usage.add(own)
             yield found
 
     def finish(self, parts: Sequence[Part], job: ShardJob, cut: Cut, paths: Sequence[Path]) -> None:

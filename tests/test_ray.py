@@ -20,8 +20,9 @@ from hf_datamap import columns
 from hf_datamap.budget import Usage
 from hf_datamap.datamap import DataMap
 from hf_datamap.errors import EndpointError, ScorerError, SourceError
+from hf_datamap.parts import plan
 from hf_datamap.scoring_job import Progress
-from hf_datamap.shards import ShardJob, annotate_files, plan, scratch_of
+from hf_datamap.shards import ShardJob, annotate_files, scratch_of
 from tests.rows import graded, rows
 from tests.servers.llm import LLMServer, error
 
@@ -118,7 +119,7 @@ def test_blocks_past_memory_are_cut_where_they_are(second, monkeypatch):
         [{"prompt": "p", "responses": ["a", "b"], "rating": [float(i % 7), float(i % 4)]} for i in range(300)]
     )
     expected, expected_map = dm.annotate(ds, dm.ColumnScorer("rating"), progress=False)
-    monkeypatch.setattr(there, "IN_MEMORY", 10)
+    monkeypatch.setattr("hf_datamap.ray.blocks.IN_MEMORY", 10)
     out, data_map = there.annotate(ray.data.from_huggingface(ds).repartition(6), dm.ColumnScorer("rating"))
     assert out.take_all() == list(expected)
     assert data_map.regions == expected_map.regions
@@ -241,7 +242,7 @@ def test_what_goes_wrong_is_told_plainly(second, judge, tmp_path):
     with pytest.raises(ScorerError, match="fit_panel"):
         annotate(ray.data.from_huggingface(Dataset.from_list(rows(4))), dm.Panel([judge, dm.ColumnScorer("a")]))
     connect("nowhere:1")  # connected already
-    part = plan([str(path) for path in sorted((tmp_path / "in").iterdir())])[0]
+    part = plan([str(path) for path in sorted((tmp_path / "in").iterdir())], 10)[0]
     unseen = ShardJob(judge, dm.Layout(prompt="prompt", responses=["chosen", "rejected"]), tmp_path / "elsewhere")
     bar = Progress(Usage(), None, wanted=False)
     with pytest.raises(SourceError, match=r"does not see .*elsewhere: write --out to a folder that all nodes share"):

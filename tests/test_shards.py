@@ -23,8 +23,9 @@ from hf_datamap.cli import group
 from hf_datamap.datamap import DataMap
 from hf_datamap.errors import LayoutError, MapError, ScorerError, SourceError
 from hf_datamap.folder import write_folder
+from hf_datamap.parts import plan
 from hf_datamap.scorers.base import Score
-from hf_datamap.shards import Threads, annotate_files, plan, scratch_of
+from hf_datamap.shards import Threads, annotate_files, scratch_of
 from tests.rows import graded, rows
 from tests.servers.llm import LLMServer, error
 
@@ -93,6 +94,22 @@ def test_the_folder_is_that_of_one_dataset(tmp_path, monkeypatch, workers):
     ] == []
     assert len(list((tmp_path / "a/data").iterdir())) == len(plan([str(file) for file in files], 70)) > 3
     assert {path.name for path in tmp_path.iterdir()} - {"datamap-cache"} == {"a", "b", "cache", "in"}
+
+
+def test_another_file_under_the_same_name_is_not_taken_for_the_old_one(tmp_path):
+    files = split(rated(60), tmp_path / "in", 2)
+    scorer = dm.ColumnScorer("rating")
+
+    class Breaks(Threads):
+        def finish(self, parts, job, cut, paths):
+            raise RuntimeError("the power went")
+
+    with pytest.raises(RuntimeError):
+        annotate_files(files, scorer, tmp_path / "m", crew=Breaks(), progress=False)
+    longer = rated(60).shard(2, 0, contiguous=True).map(lambda row: {"source": row["source"] * 9})
+    longer.to_parquet(files[0], batch_size=40)
+    with pytest.raises(SourceError, match="parts that another job scored"):
+        annotate_files(files, scorer, tmp_path / "m", progress=False)
 
 
 def test_only_what_is_added(tmp_path):

@@ -64,13 +64,14 @@ def _open(source: str, out: Path, options: dict[str, Any], *, overwrite: bool) -
     from datasets import Dataset
 
     from hf_datamap.folder import check_folder
-    from hf_datamap.shards import plan, scratch_of
+    from hf_datamap.parts import plan
+    from hf_datamap.shards import PART_ROWS, scratch_of
     from hf_datamap.sources import parquet_shards
 
     cut = options.get("limit") or options.get("group")
     named = (options.get(name) for name in ("split", "config", "revision"))
     if not cut and (files := parquet_shards(source, *named)):
-        return files, Job.on(Dataset(next(plan(files[:1])[0].batches(8))), source, **options)
+        return files, Job.on(Dataset(next(plan(files[:1], PART_ROWS)[0].batches(8))), source, **options)
     job = Job.open(source, **options)
     check_folder(out, {"scorer": dict(job.scorer.identity), "source": job.source}, overwrite=overwrite)
     return _exported(job.ds, scratch_of(out) / "source"), job
