@@ -78,7 +78,8 @@ def score_table(
 
     usage = usage or Usage()
     bar = progress or Progress(usage, None, wanted=False)
-    return ScoringJob(Dataset(table), layout, budget=budget or Budget(), usage=usage, progress=bar).run(scorer)
+    rows = Dataset(table, fingerprint="none")  # or it is made by hashing all texts
+    return ScoringJob(rows, layout, budget=budget or Budget(), usage=usage, progress=bar).run(scorer)
 
 
 class ScoringJob:

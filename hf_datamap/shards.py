@@ -333,7 +333,8 @@ def score_part(
 def _job_of(table: pa.Table, job: ShardJob, usage: Usage, bar: Progress) -> ScoringJob:
     from datasets import Dataset
 
-    return ScoringJob(Dataset(table), job.layout, budget=job.budget, usage=usage, progress=bar)
+    rows = Dataset(table, fingerprint="none")  # or it is made by hashing all texts
+    return ScoringJob(rows, job.layout, budget=job.budget, usage=usage, progress=bar)
 
 
 class Threads:

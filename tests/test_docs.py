@@ -37,7 +37,7 @@ def test_answers_of_an_engine_inside_ray_are_found_in_the_store(monkeypatch):
     stand_in.build_processor, stand_in.vLLMEngineProcessorConfig = build_processor, Config
     monkeypatch.setitem(sys.modules, "ray.data.llm", stand_in)
     code = re.search(r"<!-- recipe -->\n```python\n(.*?)```", SCALE.read_text(), re.DOTALL)[1]
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     try:
         names = {"ds": Dataset.from_list(rows(12))}
         exec(compile(code, str(SCALE), "exec"), names)

@@ -60,7 +60,7 @@ An interrupted run loses nothing that was paid for: the same command goes on whe
     help="memory: one Dataset. shards: Parquet files part by part, in flat memory, resumed by part, straight from the "
     "Hub. ray: the same on a Ray cluster (extra ray). The columns are the same.",
 )
-@click.option("--address", help="Ray cluster; left out, the one in RAY_ADDRESS, else one on this machine.")
+@click.option("--address", help="Ray cluster; left out, that of RAY_ADDRESS, one on this machine, or a new one.")
 @click.option("--workers", type=click.IntRange(min=1), help="Parts under way at once (shards, ray).")
 @click.option(
     "--keep",

@@ -41,7 +41,7 @@ class RayCrew:
     The source, and the folder that is written, must be visible to all nodes under the same path.
 
     Args:
-        address: the cluster; that of ``RAY_ADDRESS``, or a new one on this machine, by default.
+        address: the cluster; by default that of ``RAY_ADDRESS``, one that runs on this machine, or a new one here.
         workers: actors; one per CPU (per GPU where GPUs are taken) by default, at most one per part.
         num_cpus: CPUs that an actor takes.
         num_gpus: GPUs that an actor takes; by default 1 for a scorer that loads weights where the cluster has GPUs.
