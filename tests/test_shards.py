@@ -248,6 +248,7 @@ def test_sketches_are_told_in_the_map(tmp_path):
     )
     assert 0 < data_map.variance.rank_error < 0.01
     assert DataMap.load(tmp_path / "m/datamap.json") == data_map
+    assert "- both come from quantile sketches: each may be off by 0.0" in (tmp_path / "m/README.md").read_text()
 
 
 def test_the_card_of_a_large_map_tells_of_all_rows(tmp_path, monkeypatch):
