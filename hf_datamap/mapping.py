@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from hf_datamap import columns
 from hf_datamap.engine import Run, engine
-from hf_datamap.errors import DataMapError, LayoutError, RowError, ScorerError
+from hf_datamap.errors import DataMapError, LayoutError, RowError
 from hf_datamap.layouts import Example, Layout, detect_layout
 from hf_datamap.layouts.values import is_message
 from hf_datamap.outcomes import (
@@ -27,12 +27,12 @@ from hf_datamap.outcomes import (
     is_cheap,
     layout_for,
     prepare,
+    ready,
     schema_of,
     score_here,
     table_of,
 )
 from hf_datamap.scorers.columns import ColumnScorer
-from hf_datamap.scorers.panel import Panel
 from hf_datamap.version import __version__
 
 if TYPE_CHECKING:
@@ -56,12 +56,7 @@ def score_fn(scorer: AnyScorer, *, layout: Layout | None = None) -> ScoreFn:
     Raises:
         ScorerError: a panel whose members' scales are not known yet.
     """
-    if isinstance(scorer, Panel) and scorer.scales is None:
-        raise ScorerError(
-            "the panel does not know its members' scales, which take the whole data set: use dm.annotate, or "
-            "panel = dm.fit_panel(panel, ds) before score_fn"
-        )
-    return ScoreFn(scorer, layout)
+    return ScoreFn(ready(scorer), layout)
 
 
 class ScoreFn:

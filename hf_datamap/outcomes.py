@@ -17,6 +17,7 @@ from hf_datamap.errors import RowError, ScorerError
 from hf_datamap.layouts import EACH, Example, Layout, parse_path
 from hf_datamap.scorers.base import Score, Scorer, TaskScorer
 from hf_datamap.scorers.columns import ColumnScorer
+from hf_datamap.scorers.panel import Panel
 from hf_datamap.scorers.whole import Whole, score_inline
 from hf_datamap.store import canonical
 
@@ -42,6 +43,20 @@ def checked(scorer: AnyScorer) -> AnyScorer:
             f"the identity of {type(scorer).__name__} must be a dict of JSON values that say what its scores depend "
             f"on: {error}"
         ) from None
+    return scorer
+
+
+def ready(scorer: AnyScorer) -> AnyScorer:
+    """Return the scorer, if it can score some rows without having seen all.
+
+    Raises:
+        ScorerError: see `checked`; or it is a panel whose members' scales are not known yet.
+    """
+    if isinstance(checked(scorer), Panel) and getattr(scorer, "scales", None) is None:
+        raise ScorerError(
+            "the panel does not know its members' scales, which take the whole data set: use dm.annotate on a Dataset, "
+            "or panel = dm.fit_panel(panel, some_rows) before"
+        )
     return scorer
 
 

@@ -173,7 +173,8 @@ def _words(figure: Figure, axes: Axes, data_map: DataMap, title: str, notes: lis
         for name, colour in COLOURS.items()
     ]
     figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(0.08, 0.925), ncols=3, frameon=False, fontsize=8.5,
+        handles=handles, loc="upper left", bbox_to_anchor=(0.08, 0.925), ncols=3, frameon=False,
+        fontsize=8.5 if data_map.rows < 1_000_000 else 7.5,
         handlelength=1.0, columnspacing=1.4,
     )  # fmt: skip
     heading = "".join(c for c in title if c.isprintable())[:70] or "Alignment Data Map"

@@ -16,10 +16,10 @@ import xxhash
 from hf_datamap import columns
 from hf_datamap.budget import Budget, Prices, Usage
 from hf_datamap.datamap import DataMap, assign_stream, with_columns
-from hf_datamap.errors import BudgetError, LayoutError, MapError, RowError, ScorerError
+from hf_datamap.errors import BudgetError, LayoutError, MapError, RowError
 from hf_datamap.layouts import Example, Layout, choose_layout, detect_layout
 from hf_datamap.noise import split_of, with_probability, without_noise
-from hf_datamap.outcomes import AnyScorer, checked, is_cheap, layout_for, release
+from hf_datamap.outcomes import AnyScorer, is_cheap, layout_for, ready, release
 from hf_datamap.reliability import NoiseSplit, joined
 from hf_datamap.scorers.base import Task, TaskScorer
 from hf_datamap.scorers.columns import ColumnScorer
@@ -310,10 +310,7 @@ def _annotate_stream(
     progress: bool | None,
 ) -> tuple[IterableDataset, DataMap]:
     """Score and fit in one pass, then score and assign lazily: what was bought in the first pass is read back."""
-    if isinstance(checked(scorer), Panel) and getattr(scorer, "scales", None) is None:
-        raise ScorerError(
-            "a panel needs all scores of its members at once: panel = dm.fit_panel(panel, some_rows) first"
-        )
+    scorer = ready(scorer)
     ds = by_row_group(ds)
     layout = layout_for(scorer, layout or _layout_of_stream(ds))
     size = _STREAMED if isinstance(scorer, ColumnScorer) or is_cheap(scorer) else _STREAMED_ASKING

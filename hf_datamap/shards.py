@@ -32,12 +32,11 @@ from hf_datamap.errors import ScorerError, SourceError
 from hf_datamap.folder import check_folder, write_parts
 from hf_datamap.layouts import Layout, choose_layout, detect_layout
 from hf_datamap.noise import NEEDED, corrected_table, probable_table, split_of
-from hf_datamap.outcomes import AnyScorer, checked, is_cheap, layout_for, release
+from hf_datamap.outcomes import AnyScorer, is_cheap, layout_for, ready, release
 from hf_datamap.parts import Part, plan
 from hf_datamap.points import IN_MEMORY_OF_STREAMS, parquet_files
 from hf_datamap.reliability import NoiseSplit, joined
 from hf_datamap.scorers.columns import ColumnScorer
-from hf_datamap.scorers.panel import Panel
 from hf_datamap.scoring import provenance_of, statuses_of
 from hf_datamap.scoring_job import Progress, ScoringJob, added_schema, needed_columns
 from hf_datamap.store import canonical
@@ -178,10 +177,7 @@ def annotate_files(
     out, crew = Path(out), crew or Threads()
     if keep not in ("all", "added"):
         raise SourceError(f"keep is 'all' or 'added', not {keep!r}")
-    if isinstance(checked(scorer), Panel) and getattr(scorer, "scales", None) is None:
-        raise ScorerError(
-            "the panel does not know its members' scales yet: panel = dm.fit_panel(panel, some_rows) first"
-        )
+    scorer = ready(scorer)
     parts = plan(parquet_files(source), ASKED_PART_ROWS if asks(scorer) else PART_ROWS)
     features = parts[0].features()
     layout = layout_for(scorer, _layout(parts[0], features, layout))

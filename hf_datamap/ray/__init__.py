@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 from hf_datamap.budget import Budget, Usage
 from hf_datamap.cutting import Cut
 from hf_datamap.datamap import DataMap, fraction
-from hf_datamap.errors import MapError, ScorerError
+from hf_datamap.errors import MapError
 from hf_datamap.layouts import Layout, choose_layout, detect_layout
-from hf_datamap.outcomes import AnyScorer, checked, layout_for
+from hf_datamap.outcomes import AnyScorer, layout_for, ready
 from hf_datamap.parts import Part
 from hf_datamap.ray.blocks import assign_stored, fit_stored, stored_blocks, tell
 from hf_datamap.ray.cluster import an_office, connect, ordered, pool_of, quiet, spread
 from hf_datamap.ray.workers import PartWorker, TableWorker
 from hf_datamap.reliability import joined
-from hf_datamap.scorers.panel import Panel
 from hf_datamap.scoring import provenance_of, statuses_of
 from hf_datamap.scoring_job import Progress
 from hf_datamap.shards import Scored, ShardJob, finish_part
@@ -131,8 +130,7 @@ def annotate(
     """
     import ray.data
 
-    if isinstance(checked(scorer), Panel) and getattr(scorer, "scales", None) is None:
-        raise ScorerError("the panel does not know its members' scales: panel = dm.fit_panel(panel, some_rows) first")
+    scorer = ready(scorer)
     connect(None)
     layout = layout_for(scorer, _layout(ds, layout))
     shares = fraction("low_variance", low_variance), fraction("low_mean", low_mean)
