@@ -11,6 +11,7 @@ import hf_datamap as dm
 from hf_datamap.cli import main
 from hf_datamap.errors import ScorerError
 from hf_datamap.scorers.named import parse_scorer
+from tests.scorers.test_reference import needs_rapidfuzz
 from tests.servers.llm import LLMServer, classify, completion, embeddings
 
 ROWS = [{"prompt": f"Q{i}", "responses": ["a cat", "a dog sat"], "gold": ["a cat", ""][i % 2]} for i in range(4)]
@@ -94,6 +95,7 @@ def test_options_on_the_command_line(rows):
     assert ds["datamap_noise"][0] == 0.0
 
 
+@needs_rapidfuzz
 def test_missing_references_are_written_on_the_command_line(rows):
     with LLMServer(lambda request, _: completion(request, "a dog sat")) as server:
         words = ["--scorer", "reference:gold@rouge-l", "-o", "writer=w", "--base-url", server.url]
