@@ -19,6 +19,7 @@ from hf_datamap.errors import DataMapError
 from hf_datamap.scorers.base import JSON, Answer
 
 _SCHEMA_VERSION = 1
+_PATIENCE = 60.0  # seconds that another process may hold the file
 _LOOKUP = 500  # keys per query; SQLite allows more, longer statements gain nothing
 
 
@@ -77,7 +78,7 @@ class Store:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Autocommit: each put is its own transaction, so that nothing paid for waits in memory.
-            self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+            self._db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
             self._prepare()
         except (OSError, sqlite3.Error) as error:
             raise DataMapError(
@@ -86,6 +87,20 @@ class Store:
             ) from error
 
     def _prepare(self) -> None:
+        """Set the file up; again where another process is doing the same."""
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._set_up()
+            except sqlite3.OperationalError as error:
+                # A switch to WAL that meets another one is refused at once, whatever the timeout.
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
+
+    def _set_up(self) -> None:
         # WAL with synchronous=NORMAL: no fsync per answer; a process may die at any time, the file stays whole.
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")

@@ -1,6 +1,7 @@
 """The score store: exact keys, several processes, damage."""
 
 import math
+import multiprocessing
 import sqlite3
 import subprocess
 import sys
@@ -122,3 +123,26 @@ def test_many_processes_at_once(tmp_path):
     running = [subprocess.Popen([*command, str(i)], cwd=ROOT, stderr=subprocess.PIPE, text=True) for i in range(6)]
     assert [process.communicate(timeout=60)[1] for process in running] == [""] * 6
     assert len(Store(tmp_path)) == 6 * 10 * 20
+
+
+def opened(folder, barrier, told):
+    barrier.wait()
+    try:
+        Store(folder).close()
+        told.put("")
+    except Exception as error:
+        told.put(str(error))
+
+
+def test_processes_that_open_a_new_store_at_the_same_moment(tmp_path):
+    """SQLite refuses a switch to WAL that meets another one at once, whatever the timeout."""
+    context = multiprocessing.get_context("fork")
+    for round_ in range(25):
+        barrier, told = context.Barrier(6), context.SimpleQueue()
+        folder = tmp_path / str(round_)
+        processes = [context.Process(target=opened, args=(folder, barrier, told)) for _ in range(6)]
+        for process in processes:
+            process.start()
+        assert [told.get() for _ in processes] == [""] * 6
+        for process in processes:
+            process.join()
