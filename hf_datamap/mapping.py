@@ -21,6 +21,7 @@ from hf_datamap.layouts.values import is_message
 from hf_datamap.outcomes import (
     AnyScorer,
     Outcome,
+    asks,
     checked,
     columns_of,
     examples_of,
@@ -33,6 +34,7 @@ from hf_datamap.outcomes import (
     table_of,
 )
 from hf_datamap.scorers.columns import ColumnScorer
+from hf_datamap.streams import with_table
 from hf_datamap.version import __version__
 
 if TYPE_CHECKING:
@@ -92,8 +94,7 @@ class ScoreFn:
         if loop is not None:
             self._inside.add(loop)
         # What needs no requests has nothing to overlap; and of a stream, datasets reads a thousand batches ahead.
-        at_once = isinstance(self.scorer, ColumnScorer) or is_cheap(self.scorer)
-        return _plain.__code__ if loop is not None or at_once else _coroutine.__code__
+        return _coroutine.__code__ if loop is None and asks(self.scorer) else _plain.__code__
 
     def __call__(self, rows: Any) -> Any:  # noqa: ANN401 - a row or a batch; columns, or a coroutine of them
         """Score a row or a batch; inside a loop that ``datasets`` runs, return a coroutine."""
@@ -336,8 +337,7 @@ class _Batch:
     def answer(self, table: pa.Table) -> Any:  # noqa: ANN401
         """The added columns in the shape that the input had."""
         if isinstance(self._rows, pa.Table):
-            kept = self._rows.drop_columns([name for name in table.column_names if name in self._rows.column_names])
-            return pa.table([*kept.columns, *table.columns], names=[*kept.column_names, *table.column_names])
+            return with_table(self._rows, table)
         arrays = {name: table.column(name).combine_chunks() for name in table.column_names}
         arrays = {name: a.chunk(0) if isinstance(a, pa.ChunkedArray) else a for name, a in arrays.items()}
         if not self.single:

@@ -65,6 +65,11 @@ def is_cheap(scorer: AnyScorer) -> TypeGuard[Scorer]:
     return not getattr(scorer, "stored", True)
 
 
+def asks(scorer: AnyScorer) -> bool:
+    """Whether scoring takes requests, or a model: the engine's work."""
+    return not (isinstance(scorer, ColumnScorer) or is_cheap(scorer))
+
+
 def release(scorer: AnyScorer) -> None:
     """Let a scorer give back what it holds beyond a run (``release`` on it), for example a server of its own."""
     if give_back := getattr(scorer, "release", None):

@@ -19,10 +19,9 @@ from hf_datamap.datamap import DataMap, assign_stream, with_columns
 from hf_datamap.errors import BudgetError, LayoutError, MapError, RowError
 from hf_datamap.layouts import Example, Layout, choose_layout, detect_layout
 from hf_datamap.noise import split_of, with_probability, without_noise
-from hf_datamap.outcomes import AnyScorer, is_cheap, layout_for, ready, release
+from hf_datamap.outcomes import AnyScorer, asks, layout_for, ready, release
 from hf_datamap.reliability import NoiseSplit, joined
 from hf_datamap.scorers.base import Task, TaskScorer
-from hf_datamap.scorers.columns import ColumnScorer
 from hf_datamap.scorers.panel import Panel
 from hf_datamap.scoring_job import READ, Progress, ScoringJob, added_schema, batches, needed_columns, score_table
 from hf_datamap.store import Keys, Store
@@ -313,7 +312,7 @@ def _annotate_stream(
     scorer = ready(scorer)
     ds = by_row_group(ds)
     layout = layout_for(scorer, layout or _layout_of_stream(ds))
-    size = _STREAMED if isinstance(scorer, ColumnScorer) or is_cheap(scorer) else _STREAMED_ASKING
+    size = _STREAMED_ASKING if asks(scorer) else _STREAMED
     needed = needed_columns(scorer, layout)
     narrow = ds.select_columns([name for name in ds.column_names if name in needed]) if ds.column_names else ds
     first, again = _StreamJob(scorer, layout), _StreamJob(scorer, layout)

@@ -32,11 +32,10 @@ from hf_datamap.errors import ScorerError, SourceError
 from hf_datamap.folder import check_folder, write_parts
 from hf_datamap.layouts import Layout, choose_layout, detect_layout
 from hf_datamap.noise import NEEDED, corrected_table, probable_table, split_of
-from hf_datamap.outcomes import AnyScorer, is_cheap, layout_for, ready, release
+from hf_datamap.outcomes import AnyScorer, asks, layout_for, ready, release
 from hf_datamap.parts import Part, plan
 from hf_datamap.points import IN_MEMORY_OF_STREAMS, parquet_files
 from hf_datamap.reliability import NoiseSplit, joined
-from hf_datamap.scorers.columns import ColumnScorer
 from hf_datamap.scoring import provenance_of, statuses_of
 from hf_datamap.scoring_job import Progress, ScoringJob, added_schema, needed_columns
 from hf_datamap.store import canonical
@@ -52,11 +51,6 @@ ASKED_PART_ROWS: Final = 10_000  # the same where scoring takes requests
 _ASKING: Final = 5_000  # rows scored at a time where that takes requests
 _READING: Final = 20_000  # otherwise
 _OPEN: Final = b"hf_datamap.open"
-
-
-def asks(scorer: AnyScorer) -> bool:
-    """Whether scoring takes requests, or a model."""
-    return not (isinstance(scorer, ColumnScorer) or is_cheap(scorer))
 
 
 @dataclass(frozen=True)
