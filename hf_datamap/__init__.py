@@ -9,93 +9,93 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hf_datamap.engine.version import __version__
 from hf_datamap.errors import DataMapError
-from hf_datamap.version import __version__
 
 if TYPE_CHECKING:
-    from hf_datamap.auditing import audit, fix
-    from hf_datamap.batch import BatchJob, cancel_batch, collect_batch, submit_batch
-    from hf_datamap.budget import Budget, Prices
-    from hf_datamap.calibration import CalibrationReport, calibration_report
-    from hf_datamap.datamap import DataMap
-    from hf_datamap.hub import deploy_space, load, push_to_hub
-    from hf_datamap.index import build_index
-    from hf_datamap.inspection import inspect_dataset
-    from hf_datamap.layouts import Example, Layout, Message, detect_layout, parse_layout
-    from hf_datamap.layouts.group import group_rows
-    from hf_datamap.mapping import score_fn
-    from hf_datamap.noise import noise_split, without_noise
-    from hf_datamap.pairs import equal_arms, pair_attributes, to_pairs
-    from hf_datamap.reliability import NoiseSplit
+    from hf_datamap.curate.audit import audit, fix
+    from hf_datamap.curate.pairs import equal_arms, pair_attributes, to_pairs
+    from hf_datamap.curate.select import select
+    from hf_datamap.data import Example, Layout, Message, detect_layout, parse_layout
+    from hf_datamap.data.group_rows import group_rows
+    from hf_datamap.data.inspect import inspect_dataset
+    from hf_datamap.datamap.datamap import DataMap
+    from hf_datamap.datamap.index import build_index
+    from hf_datamap.datamap.noise import noise_split, without_noise
+    from hf_datamap.datamap.reliability import NoiseSplit
+    from hf_datamap.engine.budget import Budget, Prices
+    from hf_datamap.publish import deploy_space, load, push_to_hub
     from hf_datamap.scorers.auto import auto_scorer
     from hf_datamap.scorers.base import Score, Scorer
     from hf_datamap.scorers.columns import ColumnScorer
     from hf_datamap.scorers.constraints import ConstraintScorer
+    from hf_datamap.scorers.embedders import RougeL, SentenceEmbedder, ServedEmbedder
     from hf_datamap.scorers.judge import LLMJudge
     from hf_datamap.scorers.local import LocalJudge
     from hf_datamap.scorers.panel import Panel
     from hf_datamap.scorers.reference import ReferenceScorer, ReferenceWriter
     from hf_datamap.scorers.reward import RewardModel
     from hf_datamap.scorers.rubrics import Criterion, Rubric
-    from hf_datamap.scorers.similarity import RougeL, SentenceEmbedder, ServedEmbedder
-    from hf_datamap.scoring import annotate, fit_panel
-    from hf_datamap.selection import select
-    from hf_datamap.shards import annotate_files
+    from hf_datamap.scoring.annotate import annotate, fit_panel
+    from hf_datamap.scoring.calibrate import CalibrationReport, calibration_report
+    from hf_datamap.scoring.files import annotate_files
+    from hf_datamap.scoring.openai_batch import BatchJob, cancel_batch, collect_batch, submit_batch
+    from hf_datamap.scoring.score_fn import score_fn
 
 _HOMES = {
-    "BatchJob": "hf_datamap.batch",
-    "Budget": "hf_datamap.budget",
-    "CalibrationReport": "hf_datamap.calibration",
+    "BatchJob": "hf_datamap.scoring.openai_batch",
+    "Budget": "hf_datamap.engine.budget",
+    "CalibrationReport": "hf_datamap.scoring.calibrate",
     "ColumnScorer": "hf_datamap.scorers.columns",
     "ConstraintScorer": "hf_datamap.scorers.constraints",
     "Criterion": "hf_datamap.scorers.rubrics",
-    "DataMap": "hf_datamap.datamap",
-    "Example": "hf_datamap.layouts",
+    "DataMap": "hf_datamap.datamap.datamap",
+    "Example": "hf_datamap.data",
     "LLMJudge": "hf_datamap.scorers.judge",
-    "Layout": "hf_datamap.layouts",
+    "Layout": "hf_datamap.data",
     "LocalJudge": "hf_datamap.scorers.local",
-    "Message": "hf_datamap.layouts",
-    "NoiseSplit": "hf_datamap.reliability",
+    "Message": "hf_datamap.data",
+    "NoiseSplit": "hf_datamap.datamap.reliability",
     "Panel": "hf_datamap.scorers.panel",
-    "Prices": "hf_datamap.budget",
+    "Prices": "hf_datamap.engine.budget",
     "ReferenceScorer": "hf_datamap.scorers.reference",
     "ReferenceWriter": "hf_datamap.scorers.reference",
     "RewardModel": "hf_datamap.scorers.reward",
-    "RougeL": "hf_datamap.scorers.similarity",
+    "RougeL": "hf_datamap.scorers.embedders",
     "Rubric": "hf_datamap.scorers.rubrics",
     "Score": "hf_datamap.scorers.base",
     "Scorer": "hf_datamap.scorers.base",
-    "SentenceEmbedder": "hf_datamap.scorers.similarity",
-    "ServedEmbedder": "hf_datamap.scorers.similarity",
-    "annotate": "hf_datamap.scoring",
-    "annotate_files": "hf_datamap.shards",
-    "audit": "hf_datamap.auditing",
+    "SentenceEmbedder": "hf_datamap.scorers.embedders",
+    "ServedEmbedder": "hf_datamap.scorers.embedders",
+    "annotate": "hf_datamap.scoring.annotate",
+    "annotate_files": "hf_datamap.scoring.files",
+    "audit": "hf_datamap.curate.audit",
     "auto_scorer": "hf_datamap.scorers.auto",
-    "build_index": "hf_datamap.index",
-    "calibration_report": "hf_datamap.calibration",
-    "cancel_batch": "hf_datamap.batch",
-    "collect_batch": "hf_datamap.batch",
-    "deploy_space": "hf_datamap.hub",
-    "detect_layout": "hf_datamap.layouts",
-    "equal_arms": "hf_datamap.pairs",
-    "fit_panel": "hf_datamap.scoring",
-    "fix": "hf_datamap.auditing",
-    "group_rows": "hf_datamap.layouts.group",
-    "inspect_dataset": "hf_datamap.inspection",
-    "load": "hf_datamap.hub",
-    "noise_split": "hf_datamap.noise",
-    "pair_attributes": "hf_datamap.pairs",
-    "parse_layout": "hf_datamap.layouts",
-    "push_to_hub": "hf_datamap.hub",
-    "score_fn": "hf_datamap.mapping",
-    "select": "hf_datamap.selection",
-    "submit_batch": "hf_datamap.batch",
-    "to_pairs": "hf_datamap.pairs",
-    "without_noise": "hf_datamap.noise",
+    "build_index": "hf_datamap.datamap.index",
+    "calibration_report": "hf_datamap.scoring.calibrate",
+    "cancel_batch": "hf_datamap.scoring.openai_batch",
+    "collect_batch": "hf_datamap.scoring.openai_batch",
+    "deploy_space": "hf_datamap.publish",
+    "detect_layout": "hf_datamap.data",
+    "equal_arms": "hf_datamap.curate.pairs",
+    "fit_panel": "hf_datamap.scoring.annotate",
+    "fix": "hf_datamap.curate.audit",
+    "group_rows": "hf_datamap.data.group_rows",
+    "inspect_dataset": "hf_datamap.data.inspect",
+    "load": "hf_datamap.publish",
+    "noise_split": "hf_datamap.datamap.noise",
+    "pair_attributes": "hf_datamap.curate.pairs",
+    "parse_layout": "hf_datamap.data",
+    "push_to_hub": "hf_datamap.publish",
+    "score_fn": "hf_datamap.scoring.score_fn",
+    "select": "hf_datamap.curate.select",
+    "submit_batch": "hf_datamap.scoring.openai_batch",
+    "to_pairs": "hf_datamap.curate.pairs",
+    "without_noise": "hf_datamap.datamap.noise",
 }
 
 #: Parts that are used as a whole: ``dm.generate.prompts``, ``dm.ray.annotate``.
-_ROOMS = ("generate", "ray")
+_ROOMS = {"generate": "hf_datamap.generate", "ray": "hf_datamap.scoring.ray"}
 
 __all__ = [
     "BatchJob",
@@ -154,7 +154,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the home module holds
     if name in _ROOMS:
-        return import_module(f"hf_datamap.{name}")
+        return import_module(_ROOMS[name])
     if name not in _HOMES:
         raise AttributeError(f"module 'hf_datamap' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)

@@ -23,8 +23,8 @@ def build(source: str | None = None) -> gr.Blocks:
     Args:
         source: a folder, or a dataset id of the Hub; what the environment names if None.
     """
+    from mapspace.app import Home
     from mapspace.ui import page
-    from mapspace.visit import Home
 
     folder, dataset = os.environ.get("HF_DATAMAP_DIR") or None, os.environ.get("HF_DATAMAP_DATASET") or None
     if source is not None:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import click
 
+from hf_datamap.engine.version import __version__
 from hf_datamap.errors import DataMapError
-from hf_datamap.version import __version__
 
 _HELP = """Draw an Alignment Data Map of a preference dataset: which third is worth training on, which rows are probably
 mislabelled, which carry no signal."""

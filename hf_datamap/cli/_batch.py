@@ -31,13 +31,13 @@ def run_batch(
     as_json: bool,
 ) -> None:
     """Submit what has not been submitted; else collect, and write the folder once everything is over."""
-    from hf_datamap.batch import BatchJob, cancel_batch, collect_batch, submit_batch
-    from hf_datamap.budget import Budget
     from hf_datamap.cli._job import Job
     from hf_datamap.cli.map import report, run
-    from hf_datamap.folder import check_folder
+    from hf_datamap.engine.budget import Budget
+    from hf_datamap.publish.folder import check_folder
     from hf_datamap.scorers.judge import LLMJudge
     from hf_datamap.scorers.local import LocalJudge
+    from hf_datamap.scoring.openai_batch import BatchJob, cancel_batch, collect_batch, submit_batch
 
     path = batch_file(source, out)
     submitted = BatchJob.load(path) if path else None

@@ -13,9 +13,9 @@ import click
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_datamap.budget import Prices
-    from hf_datamap.layouts import Layout
-    from hf_datamap.outcomes import AnyScorer
+    from hf_datamap.data import Layout
+    from hf_datamap.engine.budget import Prices
+    from hf_datamap.scoring.score_table import AnyScorer
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -23,7 +23,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def _list_scorers(context: click.Context, _: click.Parameter, value: str) -> str:
     """``--scorer help``, whatever else is missing."""
     if value == "help":
-        from hf_datamap.scorers.named import WAYS
+        from hf_datamap.scorers.registry import WAYS
 
         click.echo(f"auto                 what fits the data\n{WAYS}")
         context.exit()
@@ -84,9 +84,9 @@ class Job:
     @classmethod
     def open(cls, source: str, **given: Any) -> Job:  # noqa: ANN401 - the options above
         """Open the source, find its layout, make the scorer, and say on stderr which. Options not given are not set."""
-        from hf_datamap.layouts.group import group_rows
-        from hf_datamap.scorers.named import parse_scorer
-        from hf_datamap.sources import load_source
+        from hf_datamap.data.group_rows import group_rows
+        from hf_datamap.data.load import load_source
+        from hf_datamap.scorers.registry import parse_scorer
 
         options: defaultdict[str, Any] = defaultdict(lambda: None, given)
         parse_prices(options["price"])
@@ -104,9 +104,9 @@ class Job:
     @classmethod
     def on(cls, ds: Dataset, source: str, **given: Any) -> Job:  # noqa: ANN401 - the options above
         """The same for a dataset, or the first rows of one, that is open already."""
-        from hf_datamap.layouts import choose_layout, detect_layout
+        from hf_datamap.data import choose_layout, detect_layout
         from hf_datamap.scorers.auto import describe_auto
-        from hf_datamap.scorers.named import parse_scorer
+        from hf_datamap.scorers.registry import parse_scorer
 
         options: defaultdict[str, Any] = defaultdict(lambda: None, given)
         prices = parse_prices(options["price"])
@@ -134,7 +134,7 @@ class Job:
 
 def parse_prices(text: str | None) -> Prices | None:
     """Read ``IN,OUT``: dollars per million tokens."""
-    from hf_datamap.budget import Prices
+    from hf_datamap.engine.budget import Prices
 
     if not text:
         return None

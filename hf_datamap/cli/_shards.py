@@ -14,8 +14,8 @@ from hf_datamap.cli._job import Job, parse_prices
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_datamap.datamap import DataMap
-    from hf_datamap.shards import Crew
+    from hf_datamap.datamap.datamap import DataMap
+    from hf_datamap.scoring.files import Crew
 
 _EXPORTED, _ROW_GROUP = 50_000, 5_000  # rows of the files that data of another format is written to
 
@@ -36,8 +36,8 @@ def run_shards(
     overwrite: bool,
 ) -> DataMap:
     """Map SOURCE part by part, and write the folder."""
-    from hf_datamap.budget import Budget
-    from hf_datamap.shards import annotate_files
+    from hf_datamap.engine.budget import Budget
+    from hf_datamap.scoring.files import annotate_files
 
     files, job = _open(source, out, options, overwrite=overwrite)
     prices = parse_prices(options.get("price"))
@@ -63,10 +63,10 @@ def _open(source: str, out: Path, options: dict[str, Any], *, overwrite: bool) -
     """The Parquet files of SOURCE, where they are; of another format, a copy in Parquet beside the folder."""
     from datasets import Dataset
 
-    from hf_datamap.folder import check_folder
-    from hf_datamap.parts import plan
-    from hf_datamap.shards import PART_ROWS, scratch_of
-    from hf_datamap.sources import parquet_shards
+    from hf_datamap.data.load import parquet_shards
+    from hf_datamap.data.parquet import plan
+    from hf_datamap.publish.folder import check_folder
+    from hf_datamap.scoring.files import PART_ROWS, scratch_of
 
     cut = options.get("limit") or options.get("group")
     named = (options.get(name) for name in ("split", "config", "revision"))
@@ -88,11 +88,11 @@ def _exported(ds: Dataset, folder: Path) -> list[str]:
 
 def _crew(engine: str, address: str | None, workers: int | None) -> Crew:
     if engine == "ray":
-        from hf_datamap.ray import RayCrew
+        from hf_datamap.scoring.ray import RayCrew
 
         return RayCrew(address=address, workers=workers)
     if address:
         raise click.UsageError("--address is for --engine ray")
-    from hf_datamap.shards import Threads
+    from hf_datamap.scoring.files import Threads
 
     return Threads(workers) if workers else Threads()

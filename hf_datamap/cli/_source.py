@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from hf_datamap.layouts import Layout
+    from hf_datamap.data import Layout
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -43,7 +43,7 @@ def open_source(
     """Open a data set: one split, or several as a `DatasetDict`."""
     from datasets import DatasetDict
 
-    from hf_datamap.sources import load_source
+    from hf_datamap.data.load import load_source
 
     if splits == ("all",):
         splits = split_names(source, config, revision)
@@ -72,7 +72,7 @@ def split_names(source: str, config: str | None = None, revision: str | None = N
 
 def read_layout(text: str | None) -> Layout | None:
     """The layout an option gives, None to detect it."""
-    from hf_datamap.layouts import parse_layout
+    from hf_datamap.data import parse_layout
 
     return parse_layout(text) if text else None
 
@@ -81,11 +81,10 @@ def scored(ds: Dataset | DatasetDict, layout: Layout | None) -> Dataset | Datase
     """``ds`` as it is when it has scores; with the scores that ship with it when it has those; saying so."""
     from datasets import DatasetDict
 
-    from hf_datamap import columns
+    from hf_datamap.data import columns, detect_layout
     from hf_datamap.errors import LayoutError
-    from hf_datamap.layouts import detect_layout
     from hf_datamap.scorers.columns import ColumnScorer
-    from hf_datamap.scoring import annotate
+    from hf_datamap.scoring.annotate import annotate
 
     first = next(iter(ds.values())) if isinstance(ds, DatasetDict) else ds
     if columns.SCORES in first.column_names:

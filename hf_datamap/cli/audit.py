@@ -13,7 +13,7 @@ from hf_datamap.cli._source import check_new, open_source, read_layout, scored, 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from hf_datamap.auditing import Report
+    from hf_datamap.curate.audit import Report
 
 _EXAMPLES = """\b
 Examples:
@@ -80,7 +80,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Look for wrong labels, broken rows and faults of a preference data set before it is released."""
-    from hf_datamap.auditing import MEASURES, audit, parse_gates
+    from hf_datamap.curate.audit import MEASURES, audit, parse_gates
 
     if fail_on == "help":
         width = max(map(len, MEASURES))
@@ -108,7 +108,7 @@ def command(
 
 
 def _repair(ds: Dataset | DatasetDict, report: Report, out: Path, action: str, checks: list[str]) -> None:
-    from hf_datamap.auditing import fix
+    from hf_datamap.curate.audit import fix
 
     fixed = fix(ds, report, action="flip" if action == "flip" else "remove", checks=checks)
     write_parquet(fixed.kept, out / "data")

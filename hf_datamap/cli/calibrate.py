@@ -61,12 +61,12 @@ def command(
     Pairwise accuracy with its interval, ties, coverage, how scores follow length, and whether preferences stay when the
     responses are shown the other way round.
     """
-    from hf_datamap.budget import Budget, Usage
-    from hf_datamap.calibration import calibration_report
     from hf_datamap.cli._job import parse_prices, scorer_options
-    from hf_datamap.layouts import choose_layout
-    from hf_datamap.scorers.named import parse_scorer
-    from hf_datamap.sources import load_source
+    from hf_datamap.data import choose_layout
+    from hf_datamap.data.load import load_source
+    from hf_datamap.engine.budget import Budget, Usage
+    from hf_datamap.scorers.registry import parse_scorer
+    from hf_datamap.scoring.calibrate import calibration_report
 
     options = {"base_url": base_url, "max_in_flight": max_in_flight, "samples": samples, "rubric": rubric}
     options["mode"] = "listwise" if listwise else None

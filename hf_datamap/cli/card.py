@@ -30,7 +30,7 @@ def command(
 
     Exit code 1: the Hub would refuse the card; why is on stderr.
     """
-    from hf_datamap.card import problems
+    from hf_datamap.publish.card import problems
 
     card = _read(path) if path.is_file() else _card(path, repo, config, _read(merge) if merge else None)
     found = problems(card)
@@ -47,9 +47,9 @@ def command(
 
 def _card(folder: Path, repo: str | None, config: str, existing: str | None) -> str:
     """The card of a folder as it is, or as a push to a repository would make it."""
-    from hf_datamap.card import Place, render
-    from hf_datamap.hub import load
-    from hf_datamap.hub.push import preview_card
+    from hf_datamap.publish import load
+    from hf_datamap.publish.card import Place, render
+    from hf_datamap.publish.push import preview_card
 
     ds, data_map = load(folder)
     if repo is None:

@@ -24,12 +24,12 @@ def command(out: Path, *, as_json: bool) -> None:
     Needs no key and no network.
     """
     import hf_datamap
-    from hf_datamap.budget import Budget
     from hf_datamap.cli._job import Job
     from hf_datamap.cli.map import report, run
-    from hf_datamap.folder import check_folder
+    from hf_datamap.engine.budget import Budget
+    from hf_datamap.publish.folder import check_folder
 
-    sample = Path(hf_datamap.__file__).parent / "demo" / "ifeval_sample.parquet"
+    sample = Path(hf_datamap.__file__).parent / "data" / "demo_sample" / "ifeval_sample.parquet"
     job = Job.open(str(sample), scorer="auto")
     job.source.update(id="hf_datamap demo (IFEval sample)", license="apache-2.0")
     check_folder(out, {"source": job.source})

@@ -62,7 +62,7 @@ def _extras() -> dict[str, str]:
 def _endpoint(base_url: str | None) -> dict[str, str]:
     import httpx2
 
-    from hf_datamap import env
+    from hf_datamap.engine import config as env
 
     url = base_url or env.base_url()
     key = "set" if env.api_key() else "not set (OPENAI_API_KEY)"
@@ -84,9 +84,9 @@ def _models(listing: Any) -> str:  # noqa: ANN401 - somebody else's JSON
 
 
 def _store() -> dict[str, str]:
-    from hf_datamap import env
+    from hf_datamap.engine import config as env
+    from hf_datamap.engine.store import Store
     from hf_datamap.errors import DataMapError
-    from hf_datamap.store import Store
 
     folder = env.cache_dir()
     try:

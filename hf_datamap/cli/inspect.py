@@ -39,9 +39,9 @@ def command(
     as_json: bool,
 ) -> None:
     """Show how a preference dataset is read: layout, polarity, one example, what would be skipped."""
-    from hf_datamap.inspection import inspect_dataset
-    from hf_datamap.layouts.group import group_rows
-    from hf_datamap.sources import load_source
+    from hf_datamap.data.group_rows import group_rows
+    from hf_datamap.data.inspect import inspect_dataset
+    from hf_datamap.data.load import load_source
 
     on_hub = not Path(source).expanduser().exists()
     ds = load_source(source, split, config, revision, streaming=on_hub and not group)

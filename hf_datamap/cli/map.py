@@ -15,8 +15,8 @@ from hf_datamap.cli._job import Job, job_options
 from hf_datamap.cli._shards import run_shards
 
 if TYPE_CHECKING:
-    from hf_datamap.budget import Budget
-    from hf_datamap.datamap import DataMap
+    from hf_datamap.datamap.datamap import DataMap
+    from hf_datamap.engine.budget import Budget
 
 _EXAMPLES = """\b
 Examples:
@@ -95,8 +95,8 @@ def command(
 
     SOURCE is a Hub id, a folder, or a file: .jsonl, .jsonl.gz, .json, .parquet, .csv.
     """
-    from hf_datamap.budget import Budget
-    from hf_datamap.folder import check_folder
+    from hf_datamap.engine.budget import Budget
+    from hf_datamap.publish.folder import check_folder
 
     if batch or cancel or (resume and batch_file(source, out)):
         then: dict[str, Any] = {
@@ -145,8 +145,8 @@ def command(
 
 def run(job: Job, out: Path, budget: Budget, title: str, *, correct_noise: bool = False) -> DataMap:
     """Map a job's dataset and write the folder."""
-    from hf_datamap.folder import write_folder
-    from hf_datamap.scoring import annotate
+    from hf_datamap.publish.folder import write_folder
+    from hf_datamap.scoring.annotate import annotate
 
     ds, data_map = annotate(
         job.ds,

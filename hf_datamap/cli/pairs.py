@@ -51,7 +51,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Build prompt, chosen and rejected from N scored responses, with margin, shared prefix and difficulty."""
-    from hf_datamap.pairs import pair_attributes, provenance, to_pairs
+    from hf_datamap.curate.pairs import pair_attributes, provenance, to_pairs
 
     check_new(out)
     wanted = _contrast(contrast)

@@ -14,8 +14,8 @@ from hf_datamap.cli._job import parse_prices
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_datamap.generate.bases import Embed
-    from hf_datamap.generate.writing import Writer
+    from hf_datamap.generate.base_prompts import Embed
+    from hf_datamap.generate.model_writer import Writer
 
 _EXAMPLES = """\b
 Examples:
@@ -59,8 +59,8 @@ def command(*, out: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN40
 
     Without --model nothing is sent anywhere.
     """
+    from hf_datamap.data.load import load_source
     from hf_datamap.generate import prompts
-    from hf_datamap.sources import load_source
 
     _check(out)
     options["embed"] = _embedder(options)
@@ -90,7 +90,7 @@ def command(*, out: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN40
 
 
 def _embedder(options: dict[str, Any]) -> Embed | None:
-    from hf_datamap.scorers.similarity import ServedEmbedder
+    from hf_datamap.scorers.embedders import ServedEmbedder
 
     name = options["embed"]
     if not name or Path(name).is_dir():
@@ -102,9 +102,9 @@ def _embedder(options: dict[str, Any]) -> Embed | None:
 
 def _writer(options: dict[str, Any]) -> Writer | None:
     """The model that writes, if one is named; its options are taken out of ``options``."""
-    from hf_datamap.budget import Budget
+    from hf_datamap.engine.budget import Budget
+    from hf_datamap.generate.model_writer import Writer
     from hf_datamap.generate.sampler import Sampler
-    from hf_datamap.generate.writing import Writer
 
     model, offline = options.pop("model"), options.pop("offline")
     base_url, in_flight = options.pop("base_url"), options.pop("max_in_flight")

@@ -48,7 +48,7 @@ def command(
 
     A reader of the repository sees the old state or the new one, whole. Run it again after an interruption.
     """
-    from hf_datamap.hub import load, push_to_hub
+    from hf_datamap.publish import load, push_to_hub
 
     if subsets and no_subsets:
         raise click.UsageError("--subset and --no-subsets exclude each other")

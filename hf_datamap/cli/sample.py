@@ -14,7 +14,7 @@ from hf_datamap.cli.prompts import write_rows
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_datamap.generate.sampling import Sampled
+    from hf_datamap.generate.rejection import Sampled
 
 JOB_FILE = "sampling.json"
 _EXAMPLES = """\b
@@ -100,9 +100,9 @@ def command(
     **options: Any,  # noqa: ANN401 - passed on by name
 ) -> None:
     """Sample responses to PROMPTS (Hub id, folder or file), score and map them, and build pairs."""
-    from hf_datamap.budget import Budget
-    from hf_datamap.scorers.named import parse_scorer
-    from hf_datamap.sources import load_source
+    from hf_datamap.data.load import load_source
+    from hf_datamap.engine.budget import Budget
+    from hf_datamap.scorers.registry import parse_scorer
 
     wanted = [parse_contrast(text) for text in contrasts or ("high", "low", "mixed")]
     prices = parse_prices(price)
@@ -119,7 +119,7 @@ def command(
 
 def check_out(out: Path, job: dict[str, str], *, overwrite: bool) -> None:
     """Make sure, before anything is spent, that a folder is free or holds the same job (with other settings or not)."""
-    from hf_datamap.folder import check_folder
+    from hf_datamap.publish.folder import check_folder
 
     check_folder(out, {})
     if overwrite or not out.exists() or not any(out.iterdir()):
@@ -164,10 +164,10 @@ def parse_contrast(text: str) -> Any:  # noqa: ANN401 - a contrast as to_pairs t
 
 def write(sampled: Sampled, out: Path, contrasts: list[Any], per_prompt: int, job: dict[str, str]) -> dict[str, int]:
     """Write the folder; return how many pairs each contrast gave."""
-    from hf_datamap.folder import write_folder
-    from hf_datamap.generate.search import Searched
-    from hf_datamap.generate.yields import as_json
-    from hf_datamap.pairing import PairError
+    from hf_datamap.curate.pairing import PairError
+    from hf_datamap.generate.pair_counts import as_json
+    from hf_datamap.generate.tree_search import Searched
+    from hf_datamap.publish.folder import write_folder
 
     write_folder(sampled.dataset, sampled.data_map, out, title=f"{job['model']} on {job['prompts']}")
     told = {**job, "settings": dict(sampled.settings), "usage": sampled.usage.summary()}
@@ -193,7 +193,7 @@ def write(sampled: Sampled, out: Path, contrasts: list[Any], per_prompt: int, jo
 
 def report(sampled: Sampled, out: Path, written: dict[str, int], *, as_json: bool) -> None:
     """Print what was done."""
-    from hf_datamap.generate import yields
+    from hf_datamap.generate import pair_counts as yields
 
     usage = sampled.usage.summary()
     shares = yields.hard_and_soft(yields.met_counts(sampled.dataset))

@@ -22,7 +22,7 @@ Examples:
 def _list(context: click.Context, _: click.Parameter, asked: bool) -> None:
     if not asked:
         return
-    from hf_datamap.selection import STRATEGIES
+    from hf_datamap.curate.select import STRATEGIES
 
     width = max(map(len, STRATEGIES))
     for name, strategy in STRATEGIES.items():
@@ -62,8 +62,8 @@ def command(
     """Choose rows of a mapped data set by STRATEGY (default: high_mean_low_variance); --list lists them."""
     from datasets import DatasetDict
 
-    from hf_datamap.folder import MAP_FILE
-    from hf_datamap.selection import provenance, select
+    from hf_datamap.curate.select import provenance, select
+    from hf_datamap.publish.folder import MAP_FILE
 
     if out:
         check_new(out)

@@ -44,7 +44,7 @@ def deploy(
     as_json: bool,
 ) -> None:
     """Create or update SPACE on the Hub, in one commit."""
-    from hf_datamap.hub import deploy_space
+    from hf_datamap.publish import deploy_space
 
     if missing := [name for name in secrets if name not in os.environ]:
         raise click.UsageError(f"--secret {missing[0]}: there is no such environment variable")
@@ -61,9 +61,9 @@ def deploy(
 def preview(folder: Path, *, port: int, host: str, static: Path | None) -> None:
     """Show the map in DIR on this machine; nothing leaves it."""
     from hf_datamap.errors import HubError
-    from hf_datamap.hub import load
-    from hf_datamap.hub.space import space_files
-    from hf_datamap.hub.static import page_of
+    from hf_datamap.publish import load
+    from hf_datamap.publish.space import space_files
+    from hf_datamap.publish.static import page_of
 
     if static:
         ds, data_map = load(folder)

@@ -9,24 +9,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hf_datamap.generate.arms import Arm, Study, study
-    from hf_datamap.generate.prompting import prompts
+    from hf_datamap.generate.model_writer import Writer
+    from hf_datamap.generate.prompts import prompts
+    from hf_datamap.generate.rejection import Sampled, rejection_sampling
     from hf_datamap.generate.sampler import Sampler
-    from hf_datamap.generate.sampling import Sampled, rejection_sampling
-    from hf_datamap.generate.search import Searched, tree_search
-    from hf_datamap.generate.writing import Writer
+    from hf_datamap.generate.study import Arm, Study, study
+    from hf_datamap.generate.tree_search import Searched, tree_search
 
 _HOMES = {
-    "Arm": "hf_datamap.generate.arms",
-    "Sampled": "hf_datamap.generate.sampling",
+    "Arm": "hf_datamap.generate.study",
+    "Sampled": "hf_datamap.generate.rejection",
     "Sampler": "hf_datamap.generate.sampler",
-    "Searched": "hf_datamap.generate.search",
-    "Study": "hf_datamap.generate.arms",
-    "Writer": "hf_datamap.generate.writing",
-    "prompts": "hf_datamap.generate.prompting",
-    "rejection_sampling": "hf_datamap.generate.sampling",
-    "study": "hf_datamap.generate.arms",
-    "tree_search": "hf_datamap.generate.search",
+    "Searched": "hf_datamap.generate.tree_search",
+    "Study": "hf_datamap.generate.study",
+    "Writer": "hf_datamap.generate.model_writer",
+    "prompts": "hf_datamap.generate.prompts",
+    "rejection_sampling": "hf_datamap.generate.rejection",
+    "study": "hf_datamap.generate.study",
+    "tree_search": "hf_datamap.generate.tree_search",
 }
 
 __all__ = [

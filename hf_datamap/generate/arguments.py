@@ -10,8 +10,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from hf_datamap.generate.fillers import LANGUAGES, PROSE
-from hf_datamap.layouts.example import Constraint
+from hf_datamap.data.example import Constraint
+from hf_datamap.generate.filler_sentences import LANGUAGES, PROSE
 from hf_datamap.scorers.constraints.kinds import AT_LEAST, LESS_THAN
 
 #: Words for the keyword constraints; none occurs in the fillers that witnesses are made of.

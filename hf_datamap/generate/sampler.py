@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from hf_datamap.data.example import Message
+from hf_datamap.engine.endpoint import Endpoint
 from hf_datamap.errors import EndpointError, GenerateError
-from hf_datamap.layouts.example import Message
 from hf_datamap.scorers.base import JSON, Answer, Ask, Task, Unanswered
-from hf_datamap.scorers.endpoint import Endpoint
 
 _VERSION: Final = 1
 #: A beginning that every language model would go on with in the same way.

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from hf_datamap import env
+from hf_datamap.data import Layout, detect_layout
+from hf_datamap.engine import config as env
 from hf_datamap.errors import ScorerError
-from hf_datamap.layouts import Layout, detect_layout
-from hf_datamap.scorers.named import WAYS, parse_scorer
+from hf_datamap.scorers.registry import WAYS, parse_scorer
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features, IterableDataset
 
-    from hf_datamap.outcomes import AnyScorer
+    from hf_datamap.scoring.score_table import AnyScorer
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from hf_datamap.data.example import Example, Message
+from hf_datamap.engine.endpoint import Endpoint
 from hf_datamap.errors import ScorerError
-from hf_datamap.layouts.example import Example, Message
 from hf_datamap.scorers.base import JSON, Answer, Score, Task, Unanswered
-from hf_datamap.scorers.endpoint import Endpoint
-from hf_datamap.scorers.prompts import HIGH, LISTWISE, LOW, POINTWISE, ask, tokens_of
+from hf_datamap.scorers.judge_prompt import HIGH, LISTWISE, LOW, POINTWISE, ask, tokens_of
+from hf_datamap.scorers.judge_reply import content, has_text, response_format, tokens_used, verdicts
 from hf_datamap.scorers.rubrics import Rubric, rubric_of
-from hf_datamap.scorers.verdicts import content, has_text, response_format, tokens_used, verdicts
 
 _EMPTY: Final = "empty response"
 _REASONING: Final = re.compile(r"(^|/)(o[1-9]|gpt-5|gpt-oss|deepseek-r|qwq|magistral)|reason|think", re.IGNORECASE)

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
+from hf_datamap.data import Example, Layout, Message, parse_paths
+from hf_datamap.engine.endpoint import Endpoint
 from hf_datamap.errors import ScorerError
-from hf_datamap.layouts import Example, Layout, Message, parse_paths
 from hf_datamap.scorers.base import JSON, Answer, Score, Task, Unanswered
-from hf_datamap.scorers.endpoint import Endpoint
-from hf_datamap.scorers.prompts import clean, tokens_of
-from hf_datamap.scorers.similarity import DEFAULT_EMBEDDER, RougeL, SentenceEmbedder, Similarity
-from hf_datamap.scorers.verdicts import content, has_text, tokens_used
+from hf_datamap.scorers.embedders import DEFAULT_EMBEDDER, RougeL, SentenceEmbedder, Similarity
+from hf_datamap.scorers.judge_prompt import clean, tokens_of
+from hf_datamap.scorers.judge_reply import content, has_text, tokens_used
 
 #: Ours, after what the paper says of theirs: accurate, relevant, positive, engaging, educational, helpful information.
 _SYSTEM: Final = (

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from hf_datamap.data.example import Example, Message
+from hf_datamap.engine.batcher import WINDOW, Batcher
+from hf_datamap.engine.endpoint import Endpoint
 from hf_datamap.errors import ScorerError
-from hf_datamap.layouts.example import Example, Message
 from hf_datamap.scorers.base import JSON, Answer, Score, Task, Unanswered
-from hf_datamap.scorers.batching import WINDOW, Batcher
-from hf_datamap.scorers.endpoint import Endpoint
-from hf_datamap.scorers.prompts import clean
-from hf_datamap.scorers.verdicts import has_text
+from hf_datamap.scorers.judge_prompt import clean
+from hf_datamap.scorers.judge_reply import has_text
 
 if TYPE_CHECKING:
     from torch import Tensor

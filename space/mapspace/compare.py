@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hf_datamap import columns
+from hf_datamap.data import columns
 from mapspace.errors import SpaceError
 from mapspace.sessions import Session, Versus
 from mapspace.sources import OpenMap

@@ -14,7 +14,7 @@ from typing import Any, Final
 import gradio as gr
 import numpy as np
 
-from hf_datamap import columns
+from hf_datamap.data import columns
 from hf_datamap.errors import DataMapError
 from mapspace import points, reader
 from mapspace.errors import SpaceError

@@ -10,9 +10,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from hf_datamap import columns
+from hf_datamap.data import Layout, columns
 from hf_datamap.errors import DataMapError
-from hf_datamap.layouts import Layout
 from mapspace.errors import SpaceError
 from mapspace.sessions import Session
 from mapspace.sources import OpenMap
@@ -69,7 +68,7 @@ def report(opened: OpenMap) -> Audited:
 def _audited(opened: OpenMap) -> Audited:
     from datasets import Dataset, DatasetDict
 
-    from hf_datamap.auditing import audit
+    from hf_datamap.curate.audit import audit
 
     splits: dict[str, Dataset] = {}
     left = MAX_BYTES

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Final
 
-from mapspace.refusals import hub_call
+from mapspace.hub_errors import hub_call
 from mapspace.texts import plain
 
 HEADERS: Final = ("Dataset", "Changed", "Downloads", "Likes")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from hf_datamap.errors import DataMapError
 from mapspace.errors import SpaceError
-from mapspace.refusals import check_id, hub_call
+from mapspace.hub_errors import check_id, hub_call
 from mapspace.sources import OpenMap, assemble, by_split
 from mapspace.texts import Shard
 
@@ -72,7 +72,7 @@ def open_hub(dataset: str, *, config: str | None = None, token: str | None = Non
 
 def _folders(readme: str, configs: Iterable[str], paths: Iterable[str]) -> dict[str, str]:
     """Which config's map lies in which folder: as the card says, else one map for the first config."""
-    from hf_datamap.card import FrontMatter, sections
+    from hf_datamap.publish.card import FrontMatter, sections
 
     try:
         said = {name: folder for name, folder in sections(FrontMatter(readme).body).items() if name in configs}

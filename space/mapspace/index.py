@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from hf_datamap import columns
+from hf_datamap.data import columns
 from mapspace.errors import SpaceError
 
 MAX_ROWS: Final = 5_000_000
@@ -39,7 +39,7 @@ class MapIndex:
         row: position in the split, int64.
         mean: float32, NaN where missing.
         variance: float32, NaN where missing.
-        region: index into `hf_datamap.columns.REGIONS`, int8.
+        region: index into `hf_datamap.data.columns.REGIONS`, int8.
         margin: float32, NaN where missing.
         agreement: float32, NaN where missing.
         suspect: bool.

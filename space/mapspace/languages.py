@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from hf_datamap.data.example import Example
 from hf_datamap.errors import RowError
-from hf_datamap.layouts.example import Example
 from mapspace.index import Named, named
 from mapspace.sources import OpenMap
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from hf_datamap import columns
+from hf_datamap.data import columns
 from mapspace.errors import SpaceError
 from mapspace.index import MapIndex, Named
 from mapspace.texts import plain

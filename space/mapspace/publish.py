@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from hf_datamap import columns
-from mapspace import takeaway
+from hf_datamap.data import columns
+from mapspace import export as takeaway
 from mapspace.errors import SpaceError
-from mapspace.refusals import hub_call
+from mapspace.hub_errors import hub_call
 from mapspace.sessions import Session
 from mapspace.texts import plain
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from hf_datamap import columns
+from hf_datamap.data import columns
 from hf_datamap.errors import DataMapError
 from mapspace.errors import SpaceError
 from mapspace.sessions import Session

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from hf_datamap import columns
-from hf_datamap.datamap import DataMap
+from hf_datamap.data import columns
+from hf_datamap.datamap.datamap import DataMap
 from mapspace import languages, points
 from mapspace.errors import SpaceError
 from mapspace.points import Channel, Files

@@ -15,16 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from hf_datamap import columns
-from hf_datamap.datamap import DataMap
+from hf_datamap.data import Layout, columns, detect_layout
+from hf_datamap.datamap.datamap import DataMap
+from hf_datamap.datamap.index import build_index
 from hf_datamap.errors import DataMapError, RowError
-from hf_datamap.index import build_index
-from hf_datamap.layouts import Layout, detect_layout
 from mapspace import index as indexes
 from mapspace.errors import SpaceError
+from mapspace.hub_errors import T, hub_call
 from mapspace.index import MapIndex
 from mapspace.points import Positions
-from mapspace.refusals import T, hub_call
 from mapspace.texts import Shard, Texts
 
 INDEX: Final = "datamap/index.parquet"

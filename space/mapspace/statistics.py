@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from hf_datamap import columns
+from hf_datamap.data import columns
 from mapspace.sessions import Session
 
 HEADERS: Final = ("Region", "Rows", "Share", "Mean", "Variance", "Margin", "Agreement", "Suspects")

@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from hf_datamap import columns
+from hf_datamap.curate.select import STRATEGIES, select
+from hf_datamap.data import columns
+from hf_datamap.data.paths import column_of, parse_paths
 from hf_datamap.errors import DataMapError
-from hf_datamap.layouts.paths import column_of, parse_paths
-from hf_datamap.selection import STRATEGIES, select
 from mapspace.errors import SpaceError
 from mapspace.sessions import Session
 from mapspace.sources import OpenMap
@@ -28,7 +28,7 @@ def kept(session: Session, strategy: str, fraction: float) -> np.ndarray:
 
     Args:
         session: the visitor's view; with a live cut its regions count.
-        strategy: a name in `hf_datamap.selection.STRATEGIES`.
+        strategy: a name in `hf_datamap.curate.select.STRATEGIES`.
         fraction: budget as a fraction of all rows.
 
     Raises:

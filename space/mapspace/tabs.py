@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from hf_datamap import columns
-from hf_datamap.selection import STRATEGIES
-from mapspace import compare, cuts, findings, gallery, publish, strategies, takeaway
+from hf_datamap.curate.select import STRATEGIES
+from hf_datamap.data import columns
+from mapspace import compare, findings, gallery, publish, strategies
+from mapspace import export as takeaway
+from mapspace import recut as cuts
+from mapspace.app import token_of, told
 from mapspace.errors import SpaceError
 from mapspace.explorer import visitor
 from mapspace.sessions import Session
 from mapspace.texts import plain
-from mapspace.visit import token_of, told
 
 if TYPE_CHECKING:
     from mapspace.ui import Page

@@ -11,16 +11,16 @@ from typing import Any, Final
 import gradio as gr
 import numpy as np
 
-from hf_datamap import columns
+from hf_datamap.data import columns
 from hf_datamap.errors import DataMapError
 from mapspace import explorer, statistics
+from mapspace.app import App, Home, told
 from mapspace.explorer import visitor
 from mapspace.points import CHANNELS
 from mapspace.sessions import Filters, Session, polygon
 from mapspace.sources import OpenMap
 from mapspace.tabs import Tabs
 from mapspace.texts import plain
-from mapspace.visit import App, Home, told
 
 _log = logging.getLogger("mapspace")
 _FONTS: Final = ["system-ui", "sans-serif"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from hf_datamap.layouts.example import Example
+from hf_datamap.data.example import Example
 from hf_datamap.scorers.constraints import Checker, ConstraintScorer, parse_constraints
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.peers import PeerMissing, drive

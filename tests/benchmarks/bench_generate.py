@@ -16,10 +16,10 @@ from collections.abc import Iterator
 
 from datasets import Dataset
 
+from hf_datamap.curate.pairs import to_pairs
 from hf_datamap.generate import prompts, rejection_sampling, tree_search
-from hf_datamap.generate.arms import SHARED
-from hf_datamap.generate.combinations import KINDS, LONERS
-from hf_datamap.pairs import to_pairs
+from hf_datamap.generate.constraint_sets import KINDS, LONERS
+from hf_datamap.generate.study import SHARED
 from hf_datamap.scorers.constraints import Checker, parse_constraints
 from tests.benchmarks.figure import Figure
 from tests.servers.llm import LLMServer

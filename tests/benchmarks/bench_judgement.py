@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from hf_datamap import columns
-from hf_datamap.auditing import audit
-from hf_datamap.auditing.material import Material
-from hf_datamap.auditing.texts import read
-from hf_datamap.datamap import DataMap
-from hf_datamap.pairs import to_pairs
-from hf_datamap.selection import select
+from hf_datamap.curate.audit import audit
+from hf_datamap.curate.audit.texts import read
+from hf_datamap.curate.pairs import to_pairs
+from hf_datamap.curate.select import select
+from hf_datamap.data import columns
+from hf_datamap.data.view import Material
+from hf_datamap.datamap.datamap import DataMap
 from tests.benchmarks.figure import Figure
 
 ROWS = 1_000_000

@@ -64,8 +64,8 @@ def _best(work) -> float:
 def figures() -> Iterator[Figure]:
     from datasets import Dataset
 
-    from hf_datamap.layouts import detect_layout
-    from hf_datamap.layouts.group import group_rows
+    from hf_datamap.data import detect_layout
+    from hf_datamap.data.group_rows import group_rows
 
     ds = Dataset(_table())
     layout = detect_layout(ds.features)

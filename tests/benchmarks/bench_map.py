@@ -52,7 +52,7 @@ def fit_and_assign(rows: int = 10_000_000) -> Figure:
     from datasets import Dataset
 
     import hf_datamap as dm
-    from hf_datamap import columns
+    from hf_datamap.data import columns
 
     chance = np.random.default_rng(0)
     mean, variance = chance.random(rows, dtype=np.float32), chance.random(rows, dtype=np.float32)
@@ -68,7 +68,7 @@ def fit_against_pandas(rows: int = 2_000_000) -> Figure:
     from datasets import Dataset
 
     import hf_datamap as dm
-    from hf_datamap import columns
+    from hf_datamap.data import columns
 
     chance = np.random.default_rng(0)
     mean, variance = chance.random(rows, dtype=np.float32), chance.random(rows, dtype=np.float32)

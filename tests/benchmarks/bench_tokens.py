@@ -21,9 +21,9 @@ from typing import Any
 
 from datasets import Dataset
 
-from hf_datamap.layouts import Example, Layout, detect_layout
-from hf_datamap.layouts.group import group_rows
-from hf_datamap.scorers.prompts import ask
+from hf_datamap.data import Example, Layout, detect_layout
+from hf_datamap.data.group_rows import group_rows
+from hf_datamap.scorers.judge_prompt import ask
 from hf_datamap.scorers.rubrics import RUBRICS, Rubric
 from tests.benchmarks.figure import Figure
 

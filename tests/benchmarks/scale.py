@@ -34,7 +34,7 @@ def stream(pattern: str) -> dict[str, Any]:
 def shards(pattern: str, out: str) -> dict[str, Any]:
     """`annotate_files` with threads."""
     import hf_datamap as dm
-    from hf_datamap.shards import Threads
+    from hf_datamap.scoring.files import Threads
 
     start = time.perf_counter()
     data_map = dm.annotate_files(pattern, dm.ColumnScorer("rating"), out, crew=Threads(2), progress=False)
@@ -47,7 +47,7 @@ def on_ray(nodes: str, url: str, pattern: str, out: str) -> dict[str, Any]:
     from ray.cluster_utils import Cluster
 
     import hf_datamap as dm
-    from hf_datamap.ray import RayCrew
+    from hf_datamap.scoring.ray import RayCrew
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     for _ in range(int(nodes) - 1):

@@ -21,11 +21,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from datasets import Dataset
 
-from hf_datamap import columns
-from hf_datamap.auditing import audit
-from hf_datamap.auditing.tokens import words
-from hf_datamap.layouts import Layout
-from hf_datamap.selection import Pool, select
+from hf_datamap.curate.audit import audit
+from hf_datamap.curate.audit.tokens import words
+from hf_datamap.curate.select import Pool, select
+from hf_datamap.data import Layout, columns
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 BON, WILD, JUDGE = (

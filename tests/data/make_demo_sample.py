@@ -1,7 +1,7 @@
-"""Make ``hf_datamap/demo/ifeval_sample.parquet`` from the published M-IFEval evaluations.
+"""Make ``hf_datamap/data/demo_sample/ifeval_sample.parquet`` from the published M-IFEval evaluations.
 
 Run from the repository root: ``python tests/data/make_demo_sample.py PATH/verifiable_ifeval_en_17models.parquet``.
-The same input gives the same bytes (with the same pyarrow). What goes in and why is in ``hf_datamap/demo/README.md``.
+The same input gives the same bytes (with the same pyarrow). What goes in and why is in ``hf_datamap/data/demo_sample/README.md``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MODELS = [
     "mistralai/Mistral-7B-Instruct-v0.3",
 ]
 MOST_BYTES = 600_000
-TARGET = Path(__file__).parents[2] / "hf_datamap" / "demo" / "ifeval_sample.parquet"
+TARGET = Path(__file__).parents[2] / "hf_datamap" / "data" / "demo_sample" / "ifeval_sample.parquet"
 SCHEMA = pa.schema(
     [
         ("key", pa.int64()),

@@ -9,17 +9,17 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hf_datamap.data import detect_layout
+from hf_datamap.data.example import Constraint
 from hf_datamap.errors import GenerateError
 from hf_datamap.generate import prompts
 from hf_datamap.generate.arguments import draw_arguments
-from hf_datamap.generate.bases import Base, recombine, unlike
-from hf_datamap.generate.combinations import KINDS, LONERS, conflict_free
+from hf_datamap.generate.base_prompts import Base, recombine, unlike
+from hf_datamap.generate.constraint_sets import KINDS, LONERS, conflict_free
+from hf_datamap.generate.model_writer import Writer
 from hf_datamap.generate.sampler import Sampler
-from hf_datamap.generate.seeds import Seed, bundled_seeds, strip_constraints
-from hf_datamap.generate.wording import lost, say, write_prompt
-from hf_datamap.generate.writing import Writer
-from hf_datamap.layouts import detect_layout
-from hf_datamap.layouts.example import Constraint
+from hf_datamap.generate.seed_prompts import Seed, bundled_seeds, strip_constraints
+from hf_datamap.generate.templates import lost, say, write_prompt
 from hf_datamap.scorers.constraints import CONFLICTS, CONSTRAINTS, Checker, ConstraintScorer, parse_constraints
 from tests.servers.llm import LLMServer, completion
 

@@ -17,7 +17,7 @@ import hf_datamap as dm
 from hf_datamap.cli import main
 from hf_datamap.errors import EndpointError, GenerateError
 from hf_datamap.generate import rejection_sampling
-from hf_datamap.generate.yields import Yield
+from hf_datamap.generate.pair_counts import Yield
 from tests.servers.llm import LLMServer, completion, error
 from tests.servers.sampling import PLAIN, StepModel, constraints, good, missing_model, scripted, small_model
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 import hf_datamap as dm
 from hf_datamap.cli import main
+from hf_datamap.curate.pairs import to_pairs
 from hf_datamap.errors import EndpointError, GenerateError
 from hf_datamap.generate import rejection_sampling, tree_search
 from hf_datamap.generate.tree import Rollout, Tree, splitter
-from hf_datamap.pairs import to_pairs
 from hf_datamap.scorers.constraints import Checker, parse_constraints
 from tests.servers.llm import LLMServer, Reply, completion
 from tests.servers.sampling import StepModel, constraints, missing_model, small_model

@@ -15,16 +15,9 @@ from urllib.parse import unquote
 from fastapi import FastAPI, Request
 
 from tests.minihub.gate import Fault
-from tests.minihub.hub import (
-    Hub,
-    runtime_json,
-)
+from tests.minihub.hub import Hub, runtime_json
 from tests.minihub.requests import json_body
-from tests.minihub.store import (
-    HubError,
-    Repo,
-    git_sha1,
-)
+from tests.minihub.store import HubError, Repo, git_sha1
 
 
 def contains(data: bytes, needle: bytes) -> bool:

@@ -91,7 +91,7 @@ class MiniHub:
     def _warm(self, environment: dict[str, str]) -> subprocess.Popen:
         read_at_import = (environment["HF_HUB_DISABLE_XET"], environment["HF_HOME"])
         if read_at_import not in self.warm:
-            command = [sys.executable, "-m", "tests.hub.warm"]
+            command = [sys.executable, "-m", "tests.publish.warm"]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
             self.warm[read_at_import] = subprocess.Popen(command, env=environment, cwd=REPOSITORY, **pipes)
         return self.warm[read_at_import]

@@ -10,17 +10,8 @@ from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlencode
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from tests.minihub.hub import (
-    Hub,
-    file_json,
-    folder_json,
-    folders_of,
-    truthy,
-)
-from tests.minihub.store import (
-    HubError,
-    entry_not_found,
-)
+from tests.minihub.hub import Hub, file_json, folder_json, folders_of, truthy
+from tests.minihub.store import HubError, entry_not_found
 
 
 def add(app: FastAPI, hub: Hub) -> None:

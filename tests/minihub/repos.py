@@ -21,14 +21,7 @@ from tests.minihub.hub import (
     visibility,
 )
 from tests.minihub.requests import json_body
-from tests.minihub.store import (
-    KINDS,
-    NAME_RE,
-    HubError,
-    Repo,
-    comment_data,
-    event,
-)
+from tests.minihub.store import KINDS, NAME_RE, HubError, Repo, comment_data, event
 
 
 def add(app: FastAPI, hub: Hub) -> None:

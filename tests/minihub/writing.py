@@ -11,20 +11,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from tests.minihub.cards import validate_card
-from tests.minihub.hub import (
-    Hub,
-    folders_of,
-    truthy,
-)
+from tests.minihub.hub import Hub, folders_of, truthy
 from tests.minihub.requests import json_body
-from tests.minihub.store import (
-    MAX_REGULAR,
-    SHA256_RE,
-    HubError,
-    entry_not_found,
-    event,
-    safe_path,
-)
+from tests.minihub.store import MAX_REGULAR, SHA256_RE, HubError, entry_not_found, event, safe_path
 
 
 def add(app: FastAPI, hub: Hub) -> None:

@@ -10,15 +10,8 @@ from urllib.parse import unquote
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from tests.minihub.hub import (
-    Hub,
-    truthy,
-)
-from tests.minihub.store import (
-    SHA256_RE,
-    HubError,
-    write_atomic,
-)
+from tests.minihub.hub import Hub, truthy
+from tests.minihub.store import SHA256_RE, HubError, write_atomic
 
 
 # --------------------------------------------------------------------------

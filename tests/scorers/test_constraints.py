@@ -14,17 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hf_datamap.data.example import Constraint, Example
 from hf_datamap.errors import RowError, ScorerError
-from hf_datamap.layouts.example import Constraint, Example
 from hf_datamap.scorers.base import Scorer
-from hf_datamap.scorers.constraints import (
-    CONFLICTS,
-    CONSTRAINTS,
-    Checker,
-    ConstraintScorer,
-    check,
-    parse_constraints,
-)
+from hf_datamap.scorers.constraints import CONFLICTS, CONSTRAINTS, Checker, ConstraintScorer, check, parse_constraints
 from hf_datamap.scorers.constraints.sentences import count_sentences
 from hf_datamap.scorers.constraints.text import View, loose_variants
 from tests.scorers.agreement import agreement, read

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hf_datamap.data.example import Constraint
 from hf_datamap.errors import RowError
-from hf_datamap.layouts.example import Constraint
 from hf_datamap.scorers.constraints import CONSTRAINTS, LANGUAGES, Checker, check
 
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hf_datamap as dm
-from hf_datamap.layouts.example import Example
+from hf_datamap.data.example import Example
 from hf_datamap.scorers.base import Unanswered
-from hf_datamap.scorers.verdicts import content, json_object, judgement, read_score
+from hf_datamap.scorers.judge_reply import content, json_object, judgement, read_score
 from tests.rows import graded, parts_of, responses_of, rows, scores
 from tests.servers.llm import LLMServer, completion
 

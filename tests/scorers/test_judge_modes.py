@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hf_datamap as dm
-from hf_datamap.layouts import Example
+from hf_datamap.data import Example
 from hf_datamap.scorers.base import Unanswered
-from hf_datamap.scorers.prompts import ask
+from hf_datamap.scorers.judge_prompt import ask
+from hf_datamap.scorers.judge_reply import verdicts
 from hf_datamap.scorers.rubrics import RUBRICS, Rubric, rubric_of
-from hf_datamap.scorers.verdicts import verdicts
 from tests.rows import responses_of
 from tests.servers.llm import LLMServer, completion, error
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hf_datamap as dm
-from hf_datamap.scorers.similarity import rouge_l
+from hf_datamap.scorers.embedders import rouge_l
 from tests.servers.llm import LLMServer, Reply, completion, error
 
 needs_rapidfuzz = pytest.mark.skipif(

@@ -9,8 +9,8 @@ import pytest
 from datasets import Dataset
 
 import hf_datamap as dm
+from hf_datamap.engine.batcher import Batcher
 from hf_datamap.errors import ScorerError
-from hf_datamap.scorers.batching import Batcher
 from tests.servers.llm import LLMServer, Reply, error
 
 needs_transformers = pytest.mark.skipif(

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hf_datamap import columns
+from hf_datamap.data import columns
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,8 +66,8 @@ def large_folder(folder: Path, rows: int) -> Path:
     """Write a map of many rows with its index and map file, as published."""
     from datasets import Dataset
 
-    from hf_datamap.datamap import DataMap
-    from hf_datamap.index import build_index
+    from hf_datamap.datamap.datamap import DataMap
+    from hf_datamap.datamap.index import build_index
 
     table = pairs_table(rows)
     ds = Dataset(table.select([name for name in table.column_names if name.startswith("datamap_") or name == "source"]))

@@ -6,9 +6,9 @@ import io
 import pyarrow.parquet as pq
 import pytest
 
-from hf_datamap import columns
-from tests.hub.data import mapped, mapped_splits
+from hf_datamap.data import columns
 from tests.minihub.client import WRITE, MiniHub
+from tests.publish.data import mapped, mapped_splits
 from tests.space.protocol import Visitor
 from tests.space.provider import Provider
 from tests.space.serve import App
@@ -16,8 +16,8 @@ from tests.space.serve import App
 PUBLISH = """
 import pyarrow as pa, pyarrow.parquet as pq, io
 from huggingface_hub import HfApi
-from hf_datamap.hub import push_to_hub
-from tests.hub.data import mapped, mapped_splits, plain
+from hf_datamap.publish import push_to_hub
+from tests.publish.data import mapped, mapped_splits, plain
 api = HfApi()
 ds, data_map = mapped_splits(120)
 push_to_hub(ds, "alice/two-splits", data_map=data_map)

@@ -13,15 +13,17 @@ from hypothesis import strategies as st
 
 pytest.importorskip("gradio", reason="the Space needs gradio: pip install -e '.[space,browser]'")
 
-from hf_datamap import columns
-from hf_datamap.datamap import DataMap
+from hf_datamap.data import columns
+from hf_datamap.datamap.datamap import DataMap
 from tests.space.conftest import SPACE
 from tests.space.maps import pairs_table, write_folder
 
 sys.path.insert(0, str(SPACE))
-from mapspace import compare, cuts, points, reader, sources, statistics, strategies, takeaway, texts
+from mapspace import compare, points, reader, sources, statistics, strategies, texts
+from mapspace import export as takeaway
+from mapspace import recut as cuts
 from mapspace.errors import SpaceError
-from mapspace.refusals import check_id
+from mapspace.hub_errors import check_id
 from mapspace.sessions import Filters, Limits, Session, Sessions
 
 
@@ -253,7 +255,7 @@ def test_a_live_cut_is_the_packages_cut(session):
 def test_strategies_keep_what_select_keeps(session, folder):
     from datasets import load_dataset
 
-    from hf_datamap.selection import select
+    from hf_datamap.curate.select import select
 
     files = {split: sorted(map(str, (folder / "data").glob(f"{split}-*"))) for split in ("test", "train")}
     ds = load_dataset("parquet", data_files=files, cache_dir=str(folder / "cache"))

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from hf_datamap import columns
-from hf_datamap.datamap import DataMap
+from hf_datamap.data import columns
+from hf_datamap.datamap.datamap import DataMap
 from tests.space.serve import App
 
 
@@ -256,7 +256,7 @@ def test_verdicts_are_kept_and_exported(app, open_page, tmp_path):
 def test_the_audit_ranks_findings_and_shows_their_rows(app, demo, open_page):
     from datasets import Dataset
 
-    from hf_datamap.auditing import audit
+    from hf_datamap.curate.audit import audit
 
     page = open_page(app.url)
     page.tab("Audit")

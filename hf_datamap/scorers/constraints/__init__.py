@@ -1,6 +1,6 @@
 """Verifiable constraints: IFEval's checks, and the scorer made of them."""
 
-from hf_datamap.layouts.values import parse_constraints
+from hf_datamap.data.values import parse_constraints
 from hf_datamap.scorers.constraints.checker import CONSTRAINTS, LANGUAGES, Checker, check, find
 from hf_datamap.scorers.constraints.conflicts import CONFLICTS
 from hf_datamap.scorers.constraints.kinds import Kind, Parameter

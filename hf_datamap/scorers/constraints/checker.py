@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from hf_datamap.data.example import Constraint
 from hf_datamap.errors import RowError
-from hf_datamap.layouts.example import Constraint
 from hf_datamap.scorers.constraints.chinese import CHINESE
 from hf_datamap.scorers.constraints.english import ENGLISH
 from hf_datamap.scorers.constraints.french import FRENCH
@@ -85,7 +85,7 @@ def check(response: str, constraints: Iterable[Constraint], *, loose: bool = Fal
 
     Args:
         response: the text to check; a blank one meets no constraint.
-        constraints: see `hf_datamap.layouts.parse_constraints`. For many responses to one prompt make a `Checker` once.
+        constraints: see `hf_datamap.data.parse_constraints`. For many responses to one prompt make a `Checker` once.
         loose: whether it is enough that one of IFEval's eight variants of the response meets the constraint.
 
     Raises:

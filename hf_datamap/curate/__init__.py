@@ -1,0 +1,1 @@
+"""Judgement on mapped data: audit, selection, pairs. Nothing here scores."""

@@ -1,0 +1,228 @@
+"""Inspection: what a dataset looks like to this tool, before anything is scored."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hf_datamap.data import Example, Layout, choose_layout
+from hf_datamap.errors import RowError, ScorerError
+
+_BATCH = 1000
+_STREAM_LIMIT = 1000
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was detected in a dataset, why, and how its rows read.
+
+    Attributes:
+        layout: how rows are read.
+        rows: rows looked at.
+        readable: rows that read as a prompt with responses.
+        skipped: rows that do not, by reason, most frequent first.
+        mappable: rows with at least two responses that are not null; the others stay unmapped.
+        responses: number of rows by number of responses.
+        notes: further counts worth knowing (null, empty or identical responses, missing annotations), by what they are.
+        example: the first readable row, as the tool sees it; None when there is none.
+        first_skipped: the first error, with the value that was seen; empty when all rows read.
+        unread: columns that the layout leaves alone.
+        auto: what ``--scorer auto`` would do.
+        complete: whether all rows were looked at.
+    """
+
+    layout: Layout
+    rows: int
+    readable: int
+    skipped: Mapping[str, int]
+    mappable: int
+    responses: Mapping[int, int]
+    notes: Mapping[str, int]
+    example: Example | None
+    first_skipped: str = ""
+    unread: tuple[str, ...] = ()
+    auto: str = ""
+    complete: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain JSON values."""
+        out = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        out["layout"] = {
+            **self.layout.to_dict(),
+            "polarity": self.layout.polarity,
+            "columns": list(self.layout.columns),
+        }
+        out["layout"]["scores"] = self.layout.scores
+        out["example"] = None if self.example is None else asdict(self.example)
+        for name in ("skipped", "notes"):
+            out[name] = dict(out[name])
+        out["responses"] = {str(count): rows for count, rows in self.responses.items()}
+        out["unread"] = list(self.unread)
+        return out
+
+    def to_json(self) -> str:
+        """Return everything as JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
+
+    def to_text(self, width: int = 300) -> str:
+        """Return a page to read in a terminal; texts are cut to `width` characters, control characters escaped."""
+        layout = self.layout
+        named = ", ".join
+        lines = [
+            ("layout", f"{layout.name}: {layout.why}"),
+            ("prompt", named(layout.prompt) or "what the responses share"),
+            ("responses", f"{named(layout.responses)} ({_span(self.responses)} per row)"),
+            ("annotations", layout.polarity),
+            ("scores", layout.scores or "none ship with the data"),
+        ]
+        extras = {"system": layout.system, "references": named(layout.references), "id": layout.source_id}
+        extras["constraints"] = named(layout.constraints)
+        lines += [(name, value) for name, value in extras.items() if value]
+        lines += [("not read", named(self.unread))] if self.unread else []
+        lines += [("auto", self.auto)] if self.auto else []
+        looked = f"{self.rows:,} rows" if self.complete else f"the first {self.rows:,} rows"
+        lines.append(
+            ("rows", f"{looked}: {self.mappable:,} can be mapped, {self.rows - self.readable:,} would be skipped")
+        )
+        lines += [("", f"{count:,} skipped: {reason}") for reason, count in self.skipped.items()]
+        lines += [("", f"for example: {self.first_skipped}")] if self.first_skipped else []
+        lines += [("", f"{count:,} with {what}") for what, count in self.notes.items()]
+        page = [f"{name:<12} {printable(value)}" for name, value in lines]
+        return "\n".join([*page, "", *self._example_lines(width)])
+
+    def _example_lines(self, width: int) -> list[str]:
+        if self.example is None:
+            return ["no row could be read"]
+        lines = ["one example, as read:"]
+        lines += [f"  {m['role']:<10} {clipped(m['content'], width)}" for m in self.example.prompt]
+        told = self.example.annotations or [None] * len(self.example.responses)
+        for number, (text, label) in enumerate(zip(self.example.responses, told, strict=True), 1):
+            if number > 6:
+                lines.append(f"  ... and {len(self.example.responses) - 6} more responses")
+                break
+            mark = f"response {number}" + ("" if label is None else f" [{label:.4g}]")
+            lines.append(f"  {mark}: {'(null)' if text is None else clipped(text, width)}")
+        lines += [f"  reference  {clipped(text, width)}" for text in self.example.references]
+        lines += [
+            f"  constraint {printable(c.id)} {printable(json.dumps(dict(c.kwargs)))}" for c in self.example.constraints
+        ]
+        return lines
+
+
+def inspect_dataset(ds: Any, *, layout: Layout | str | None = None, limit: int | None = None) -> Inspection:
+    """Find out how a dataset would be read, without scoring it.
+
+    Args:
+        ds: a ``Dataset``, ``IterableDataset`` or ``DatasetDict`` (all its splits).
+        layout: a `Layout`, or what ``--layout`` takes; detected when left out.
+        limit: how many rows to look at; all, or the first 1,000 of a streaming dataset, when left out.
+
+    Raises:
+        LayoutError: no layout fits, or several do.
+    """
+    chosen = choose_layout(ds, layout)
+    splits = list(ds.values()) if isinstance(ds, Mapping) else [ds]
+    if limit is None and not all(hasattr(split, "num_rows") for split in splits):
+        limit = _STREAM_LIMIT
+    tally = _Tally(chosen.label == "order" or bool(chosen.annotations))
+    for result in itertools.islice(_read(splits, chosen), limit):
+        tally.add(result)
+    total = sum(getattr(split, "num_rows", -1) for split in splits)
+    names = list(splits[0].features or splits[0].column_names or ())
+    return Inspection(
+        layout=chosen,
+        rows=tally.rows,
+        readable=tally.readable,
+        skipped=dict(tally.skipped.most_common()),
+        mappable=tally.mappable,
+        responses=dict(sorted(tally.responses.items())),
+        notes={what: count for what, count in tally.notes.items() if count},
+        example=tally.example,
+        first_skipped=tally.first_skipped,
+        unread=tuple(n for n in names if n not in chosen.columns and not n.startswith("datamap_")),
+        auto=_auto(chosen),
+        complete=tally.rows == total or (limit is not None and tally.rows < limit),
+    )
+
+
+def _read(splits: list[Any], layout: Layout) -> Iterator[Example | RowError]:
+    for split in splits:
+        if hasattr(split, "num_rows"):
+            split = split.with_format("arrow")  # noqa: PLW2901 - the same rows, read without a detour
+        for batch in split.select_columns(list(layout.columns)).iter(_BATCH):
+            yield from layout.read_batch(batch)
+
+
+@dataclass
+class _Tally:
+    """Counts over rows; `annotated` says whether the layout promises annotations."""
+
+    annotated: bool
+    rows: int = 0
+    readable: int = 0
+    mappable: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    responses: Counter[int] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    example: Example | None = None
+    first_skipped: str = ""
+
+    def add(self, result: Example | RowError) -> None:
+        self.rows += 1
+        if isinstance(result, RowError):
+            self.skipped[result.reason] += 1
+            self.first_skipped = self.first_skipped or str(result)
+            return
+        self.readable += 1
+        self.example = self.example or result
+        texts = result.responses
+        there = [text for text in texts if text is not None]
+        self.mappable += len(there) > 1
+        self.responses[len(texts)] += 1
+        self.notes["fewer than two responses (they stay unmapped)"] += len(there) < 2
+        self.notes["a null response"] += len(there) < len(texts)
+        self.notes["an empty response"] += any(not text.strip() for text in there)
+        self.notes["identical responses"] += len(there) > 1 and len(set(there)) == 1
+        labels = result.annotations
+        self.notes["a tie (equal annotations)"] += labels is not None and len(labels) > 1 and _tied(labels)
+        self.notes["no annotations"] += labels is None and self.annotated
+
+
+def _tied(labels: list[float | None]) -> bool:
+    return None not in labels and len(set(labels)) == 1
+
+
+def _auto(layout: Layout) -> str:
+    """Return what ``auto`` would do, in the words of the scorers' room."""
+    from hf_datamap.scorers.auto import describe_auto
+
+    try:
+        choice = describe_auto(layout)
+    except ScorerError as error:
+        told = str(error).partition(". ")[0]
+        return f"no scorer: {told}; name a judge with --scorer judge:MODEL"
+    return f"{choice.name}: {choice.why}"
+
+
+def _span(counts: Mapping[int, int]) -> str:
+    if not counts:
+        return "0"
+    least, most = min(counts), max(counts)
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def printable(text: str) -> str:
+    """Return a text that cannot steer a terminal: control and direction marks escaped, line breaks shown as ``⏎``."""
+    text = re.sub(r"\s*\n\s*", " ⏎ ", text)
+    return "".join(mark if mark.isprintable() or mark in "\u200c\u200d" else ascii(mark)[1:-1] for mark in text)
+
+
+def clipped(text: str, width: int) -> str:
+    """Return the beginning of a text, safe for a terminal, with its length when something was cut."""
+    shown = printable(text[:width].strip())
+    return f"{shown}… ({len(text):,} characters)" if len(text) > width else shown

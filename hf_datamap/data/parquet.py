@@ -1,0 +1,84 @@
+"""Parquet files, cut into parts that are worked on by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from hf_datamap.datamap.points import open_parquet
+from hf_datamap.errors import MapError, SourceError
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+
+@dataclass(frozen=True)
+class Part:
+    """Consecutive row groups of one file.
+
+    Attributes:
+        number: from 0, in row order.
+        path: the file, or its URL.
+        groups: the first row group and the one after the last.
+        rows: how many rows.
+        first_row: number of the first row in the whole dataset.
+        nbytes: decoded size: tells whether the file is still the one that was planned with.
+    """
+
+    number: int
+    path: str
+    groups: tuple[int, int]
+    rows: int
+    first_row: int
+    nbytes: int
+
+    def batches(self, size: int, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Read the rows, so many at a time; all columns, or those there are of some."""
+        with open_parquet(self.path) as file:
+            there = [name for name in file.schema_arrow.names if names is None or name in names]
+            for batch in file.iter_batches(size, row_groups=range(*self.groups), columns=there):
+                yield pa.Table.from_batches([batch])
+
+    def features(self) -> Features:
+        """The columns of the file, as ``datasets`` knows them."""
+        from datasets import Features
+
+        with open_parquet(self.path) as file:
+            return Features.from_arrow_schema(file.schema_arrow)
+
+
+def plan(files: Sequence[str], part_rows: int) -> list[Part]:
+    """Cut files into parts of whole row groups, of so many rows or a few more.
+
+    Raises:
+        SourceError: a file cannot be read, or its columns are not those of the first.
+        MapError: there are no rows.
+    """
+    parts: list[Part] = []
+    first_row, schema = 0, None
+    for path in files:
+        with open_parquet(path) as file:
+            schema = schema or file.schema_arrow.remove_metadata()
+            if not file.schema_arrow.remove_metadata().equals(schema):
+                raise SourceError(f"{path} has other columns or types than {files[0]}; map them one by one")
+            groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+            sizes = [(group.num_rows, group.total_byte_size) for group in groups]
+        for start, stop in _runs([rows for rows, _ in sizes], part_rows):
+            rows, nbytes = map(sum, zip(*sizes[start:stop], strict=True))
+            parts.append(Part(len(parts), path, (start, stop), rows, first_row, nbytes))
+            first_row += rows
+    if not first_row:
+        raise MapError("the dataset has no rows: there is nothing to map")
+    return [part for part in parts if part.rows]
+
+
+def _runs(sizes: Sequence[int], part_rows: int) -> Iterator[tuple[int, int]]:
+    start, rows = 0, 0
+    for group, size in enumerate(sizes):
+        rows += size
+        if rows >= part_rows or group == len(sizes) - 1:
+            yield start, group + 1
+            start, rows = group + 1, 0

@@ -1,0 +1,117 @@
+"""`load`: dataset and map back from the Hub or a folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, overload
+
+from hf_datamap.datamap.datamap import DataMap
+from hf_datamap.errors import CardError, DataMapError, MapError
+from hf_datamap.publish.card import FrontMatter
+from hf_datamap.publish.hub_errors import check_token, explain
+from hf_datamap.publish.plan import map_folder
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+_SHARD: Final = re.compile(r"(?P<split>\w+(\.\w+)*)-\d{5}-of-\d{5}\.parquet")
+
+
+@overload
+def load(
+    source: str | Path,
+    *,
+    config_name: str = ...,
+    split: str,
+    revision: str | None = ...,
+    token: str | bool | None = ...,
+) -> tuple[Dataset, DataMap]: ...
+@overload
+def load(
+    source: str | Path,
+    *,
+    config_name: str = ...,
+    split: None = ...,
+    revision: str | None = ...,
+    token: str | bool | None = ...,
+) -> tuple[DatasetDict, DataMap]: ...
+def load(
+    source: str | Path,
+    *,
+    config_name: str = "default",
+    split: str | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+) -> tuple[Dataset | DatasetDict, DataMap]:
+    """Load a published map, or the folder that ``hf-datamap map`` wrote.
+
+    To extend it, score new rows by the same scorer, give them regions by the same thresholds, and push again::
+
+        new, _ = dm.annotate(rows, scorer)
+        grown = concatenate_datasets([ds, data_map.assign(new)])
+        dm.push_to_hub(grown, source, data_map=data_map)
+
+    Args:
+        source: a folder, or a dataset repository on the Hub.
+        config_name: the mapped configuration, or one that holds a region of it.
+        split: one split, as a `Dataset`; all of them, as a `DatasetDict`, by default.
+        revision: branch, tag, commit or ``refs/pr/N`` on the Hub.
+        token: for a private repository.
+
+    Raises:
+        MapError: there is no map.
+        HubError: the Hub refuses or cannot be reached.
+    """
+    folder = Path(source)
+    return _folder(folder, split) if folder.is_dir() else _hub(str(source), config_name, split, revision, token)
+
+
+def _folder(folder: Path, split: str | None) -> tuple[Dataset | DatasetDict, DataMap]:
+    from datasets import load_dataset
+
+    if not (folder / "datamap.json").is_file():
+        raise MapError(f"{folder} holds no datamap.json: name a folder that `hf-datamap map` wrote")
+    data_map = DataMap.load(folder / "datamap.json")
+    files: dict[str, list[str]] = {}
+    for path in sorted((folder / "data").glob("*.parquet")):
+        if shard := _SHARD.fullmatch(path.name):
+            files.setdefault(shard["split"], []).append(str(path))
+    if not files:
+        raise MapError(f"{folder} has a datamap.json but no data/<split>-00000-of-00001.parquet: map it again")
+    if split is not None and split not in files:
+        raise MapError(f"{folder} has no split {split!r}; it has {', '.join(files)}")
+    return load_dataset("parquet", data_files=files, split=split), data_map
+
+
+def _hub(
+    repo_id: str, config_name: str, split: str | None, revision: str | None, token: str | bool | None
+) -> tuple[Dataset | DatasetDict, DataMap]:
+    from datasets import load_dataset
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+
+    check_token(token)
+    api = HfApi(token=token, library_name="hf_datamap")
+
+    def read(path: str, sha: str) -> str:
+        return Path(api.hf_hub_download(repo_id, path, repo_type="dataset", revision=sha)).read_text(encoding="utf-8")
+
+    try:
+        sha = str(api.repo_info(repo_id, repo_type="dataset", revision=revision).sha)
+        try:
+            folder = map_folder(FrontMatter(read("README.md", sha)), config_name)
+            data_map = DataMap.from_json(read(f"{folder}/datamap.json", sha))
+        except (EntryNotFoundError, CardError):
+            raise MapError(
+                f"{repo_id} holds no Alignment Data Map of config {config_name!r}: make one with dm.annotate, or "
+                "`hf-datamap map`"
+            ) from None
+        ds = load_dataset(repo_id, config_name, split=split, revision=sha, token=token)
+    except HFValidationError:
+        raise MapError(f"{repo_id!r} is neither a folder nor the name of a dataset on the Hub") from None
+    except DataMapError:
+        raise
+    except Exception as error:
+        raise explain(error, "load", repo_id) from error
+    return ds, data_map

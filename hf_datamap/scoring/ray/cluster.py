@@ -1,0 +1,129 @@
+"""Ray itself: the connection, the office's actor, pools, calls, and errors without their wrapping."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from hf_datamap.engine import config as env
+from hf_datamap.engine.budget import Budget
+from hf_datamap.errors import DataMapError
+from hf_datamap.scoring.ray.workers import Desk
+from hf_datamap.scoring.score_table import AnyScorer
+
+if TYPE_CHECKING:
+    import ray.data
+
+_STARTED: Final = 200  # tasks submitted ahead
+
+
+def connect(address: str | None) -> None:
+    """Connect to a cluster, unless this process is connected already.
+
+    Raises:
+        DataMapError: Ray is not installed, or there is no such cluster.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise DataMapError("Ray is not installed: pip install 'hf_datamap[ray]'") from None
+    if ray.is_initialized():
+        return
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise DataMapError(f"no Ray cluster at {address or 'RAY_ADDRESS'}: {error}") from None
+
+
+@contextmanager
+def an_office(budget: Budget) -> Iterator[Any]:
+    """An office on this machine, for as long as the work takes."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    office = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote(budget, str(env.cache_dir()))
+    # As a call, not as an argument of the actor: Ray keeps those in its control store.
+    ray.get(office.give_secrets.remote(env.secrets()))
+    try:
+        with plainly(lambda: ray.get(office.failure.remote())):
+            yield office
+    finally:
+        office.__ray_terminate__.remote()
+
+
+def quiet() -> None:
+    """Leave the terminal to our own bar: Ray Data tells of every step and operator otherwise."""
+    import ray.data
+
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+def pool_of(
+    scorer: AnyScorer, most: int, workers: int | None, num_cpus: float, num_gpus: float | None
+) -> dict[str, Any]:
+    """Options of ``map_batches``: a pool of actors."""
+    import ray
+
+    there = ray.cluster_resources()
+    if num_gpus is None:
+        num_gpus = 1 if getattr(scorer, "loads_weights", False) and there.get("GPU") else 0
+    per_worker = (num_gpus, there.get("GPU", 0)) if num_gpus else (num_cpus, there.get("CPU", 1))
+    workers = workers or max(1, int(per_worker[1] // per_worker[0] if per_worker[0] else 1))
+    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(workers, most)))
+    options: dict[str, Any] = {"compute": pool, "num_cpus": num_cpus, "batch_format": "pyarrow"}
+    return options | ({"num_gpus": num_gpus} if num_gpus else {})
+
+
+@contextmanager
+def plainly(told: Callable[[], DataMapError | None] = lambda: None) -> Iterator[None]:
+    """Raise errors of workers as they were raised there, without Ray's wrapping.
+
+    Args:
+        told: gives what a worker has told of its end.
+    """
+    import ray.exceptions
+
+    try:
+        yield
+    except (ray.exceptions.RayError, SystemError) as error:
+        cause = getattr(error, "cause", None)
+        if found := cause if isinstance(cause, DataMapError) else told():
+            raise found from None
+        raise DataMapError(f"the Ray cluster failed: {' '.join(str(error).split())[-500:]}") from error
+
+
+@contextmanager
+def ordered(ds: ray.data.Dataset) -> Iterator[None]:
+    """Let results keep the order of their input."""
+    import ray.data
+
+    options = [context.execution_options for context in (ray.data.DataContext.get_current(), ds.context)]
+    before = [one.preserve_order for one in options]
+    for one in options:
+        one.preserve_order = True
+    try:
+        yield
+    finally:
+        for one, value in zip(options, before, strict=True):
+            one.preserve_order = value
+
+
+def spread(work: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+    """Call a function on the cluster, some calls ahead, and give the results in order."""
+    import ray
+
+    def call(*given: Any) -> Any:  # noqa: ANN401 - Ray takes functions only
+        return work(*given)
+
+    task = ray.remote(num_cpus=1)(call)
+    with plainly():
+        started: list[Any] = []
+        for place in range(len(calls)):
+            while len(started) < min(place + _STARTED, len(calls)):
+                started.append(task.remote(*calls[len(started)]))
+            yield ray.get(started[place])
+            started[place] = None

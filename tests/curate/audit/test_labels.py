@@ -1,0 +1,215 @@
+"""Annotations against scores, with planted faults."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+import hf_datamap as dm
+from hf_datamap.curate.audit import audit
+from tests.curate.audit import planted
+
+
+@pytest.mark.parametrize(("rate", "precision", "recall"), [(0.05, 0.75, 0.5), (0.15, 0.85, 0.6), (0.30, 0.9, 0.6)])
+def test_flipped_labels_are_suspects(rate, precision, recall):
+    ds, wrong = planted.pairs(1_000, rate)
+    report = audit(ds, read_texts=False)
+    rows = report.suspects.rows
+    assert wrong[rows].mean() >= precision
+    assert wrong[rows].sum() / wrong.sum() >= recall
+    assert report.measures["label_error"] == pytest.approx(rate, abs=0.06)
+    assert report.measures["suspect_rate"] == len(rows) / 1_000
+
+
+def test_clean_labels_give_next_to_no_suspects():
+    report = audit(planted.pairs(1_000)[0], read_texts=False)
+    assert len(report.suspects) <= 3
+    assert report.measures["inversion"] == 0
+    assert report.finding("inversion") is None
+
+
+def test_suspects_come_most_probable_first_with_evidence():
+    ds, wrong = planted.pairs(300, 0.1)
+    report = audit(ds)
+    first, *others = report.suspects
+    assert wrong[first.row]
+    assert all(a.probability >= b.probability for a, b in zip(report.suspects, others, strict=False))
+    assert first.margin > 0
+    assert first.margin == pytest.approx(ds["datamap_scores"][first.row][1] - ds["datamap_scores"][first.row][0])
+    assert first.responses == (ds["chosen"][first.row], ds["rejected"][first.row])
+    assert (first.better, first.worse, first.annotations) == (0, 1, (1.0, 0.0))
+    assert first.kendall == pytest.approx(-1)
+    assert first.pearson == pytest.approx(-1)
+    assert "annotated better" in first.reason
+    assert report.suspects[-1] == report.suspects[len(report.suspects) - 1]
+
+
+def test_constant_margins_believe_the_scores():
+    """When all margins are equal nothing tells a wrong label from a wrong score: the scores are believed."""
+    scores = np.tile([1.0, 0.0], (60, 1))
+    scores[[7, 30]] = [0.0, 1.0]
+    report = audit(planted.scored(planted.texts(60), scores), read_texts=False)
+    assert sorted(report.suspects.rows) == [7, 30]
+
+
+def test_inverted_labels_raise_an_alarm():
+    ds, _ = planted.pairs(200, 0.95)
+    report = audit(ds, read_texts=False)
+    assert report.finding("inversion").severity == "alarm"
+    assert not report.passed
+
+
+def test_one_inverted_source_is_found():
+    ds, _ = planted.pairs(400)
+    scores = np.array(ds["datamap_scores"])
+    scores[:100] = scores[:100, ::-1]
+    ds = planted.scored(planted.texts(400), scores).add_column("subset", ["a"] * 100 + ["b"] * 300)
+    found = audit(ds, read_texts=False).finding("inversion")
+    assert [row["rows"] for row in found.evidence] == ["subset = a"]
+
+
+def test_scores_that_are_the_annotations_say_nothing():
+    ds = planted.scored(
+        {"prompt": ["a", "b"], "responses": [["x", "y"]] * 2, "scores": [[1.0, 2.0], [4.0, 3.0]]},
+        np.array([[1.0, 2.0], [4.0, 3.0]]),
+    )
+    report = audit(ds, read_texts=False)
+    assert "annotations themselves" in report.left_out["suspects"]
+    assert len(report.suspects) == 0
+
+
+def test_scores_that_are_noise_accuse_nobody():
+    scores = np.random.default_rng(0).normal(size=(500, 2))
+    report = audit(planted.scored(planted.texts(500), scores), fail_on="suspect_rate>0.05", read_texts=False)
+    assert len(report.suspects) == 0
+    assert "cannot judge" in report.left_out["suspects"]
+    assert not report.passed  # what was not measured was not shown
+    assert any("say nothing" in finding.title for finding in report.findings)
+
+
+def test_more_than_two_responses():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(500, 4))
+    scores, labels = truth + rng.normal(scale=0.4, size=truth.shape), truth.copy()
+    wrong = rng.random(500) < 0.1
+    labels[wrong] = -labels[wrong]
+    ds = planted.scored(
+        {"prompt": planted.texts(500)["prompt"], "responses": [["a", "b", "c", "d"]] * 500, "scores": labels.tolist()},
+        scores,
+    )
+    rows = audit(ds, read_texts=False).suspects.rows
+    assert wrong[rows].mean() > 0.9
+    assert wrong[rows].sum() / wrong.sum() > 0.8
+
+
+def test_a_noisy_scorer_is_believed_less():
+    scores = np.tile([1.5, 0.0], (300, 1)) + np.random.default_rng(0).normal(0, 0.4, (300, 2))
+    scores[:20] = scores[:20, ::-1]
+    ds = planted.scored(planted.texts(300), scores)
+    sure = audit(ds.add_column("datamap_noise", [0.01] * 300), read_texts=False)
+    unsure = audit(ds.add_column("datamap_noise", [5.0] * 10 + [0.01] * 290), read_texts=False)
+    assert set(range(10)) <= set(sure.suspects.rows.tolist())
+    doubted = {suspect.row: suspect.probability for suspect in unsure.suspects}
+    assert all(doubted.get(row, 0.0) < sure.suspects[0].probability - 0.2 for row in range(10))
+
+
+def test_ultrafeedbacks_ten_that_was_a_one():
+    broken = [3, 50, 51, 120, 199]
+    report = audit(planted.ultrafeedback(broken=broken))
+    found = report.finding("scale")
+    assert found.severity == "alarm"
+    assert found.rows.tolist() == broken
+    assert found.evidence[0]["overall"] == 10
+    assert audit(planted.ultrafeedback()).finding("scale") is None
+
+
+def test_scores_of_another_scale():
+    ds, _ = planted.pairs(100)
+    scores = np.array(ds["datamap_scores"])
+    assert audit(ds, read_texts=False).measures["outliers"] == 0
+    scores[4, 1], scores[70, 0] = -1000, 95
+    found = audit(planted.scored(planted.texts(100), scores), read_texts=False).finding("outliers")
+    assert found.rows.tolist() == [4, 70]
+    assert found.severity == "alarm"
+    assert found.evidence[0]["score"] == -1000
+
+
+def test_few_rows_are_audited_too():
+    scores = np.array([[9.0, 2.0], [8.0, 1.0], [2.0, 9.0], [7.0, 3.0], [8.0, 2.0], [9.0, 1.0]])
+    report = audit(planted.scored(planted.texts(6), scores))
+    assert report.suspects.rows.tolist() == [2]
+
+
+def test_constant_annotators():
+    data = planted.texts(60)
+    rows = {
+        "prompt": data["prompt"],
+        "responses": [list(p) for p in zip(data["chosen"], data["rejected"], strict=True)],
+    }
+    fixed = audit(Dataset.from_dict({**rows, "scores": [[5.0, 5.0]] * 60}))
+    assert fixed.finding("constant").severity == "alarm"
+    assert fixed.measures["tied_labels"] == 1
+    always_first = audit(Dataset.from_dict({**rows, "scores": [[float(k), 0.5] for k in range(1, 61)]}))
+    assert always_first.finding("constant").evidence[0]["always"] == "response 1"
+    rng = np.random.default_rng(0)
+    assert audit(Dataset.from_dict({**rows, "scores": rng.normal(size=(60, 2)).tolist()})).finding("constant") is None
+
+
+def test_chosen_and_rejected_are_no_constant_annotator():
+    assert audit(planted.pairs(100)[0]).finding("constant") is None
+
+
+def test_composition_shift_by_source():
+    ds, _ = planted.pairs(300)
+    mean = np.array(ds["datamap_mean"])
+    sources = np.where(mean > np.median(mean), "good", "poor").tolist()
+    found = audit(ds.add_column("source", sources), read_texts=False).finding("composition")
+    assert found.severity == "warning"
+    assert found.value > 0.3
+    mixed = audit(ds.add_column("source", ["x", "y"] * 150), read_texts=False).finding("composition")
+    assert mixed.severity == "note"
+
+
+def test_low_impact_rows():
+    scores = np.random.default_rng(0).normal(size=(90, 2))
+    scores[:30] = 0.5
+    found = audit(planted.scored(planted.texts(90), scores)).finding("low_impact")
+    assert found.rows.tolist() == list(range(30))
+    kinds = {row["rows that are"]: row for row in found.evidence}
+    assert kinds["equal scores"]["rows"] == 30
+    assert kinds["high_variance"]["share of rows"] == pytest.approx(1 / 3)
+    assert 0 < kinds["equal scores"]["share of words"] < 1
+
+
+def test_models_that_the_scorer_favours():
+    rng = np.random.default_rng(0)
+    labels = rng.normal(size=(200, 2))
+    scores = labels + np.array([[1.0, 0.0]])
+    data = {"prompt": planted.texts(200)["prompt"], "responses": [["a", "b"]] * 200, "scores": labels.tolist()}
+    ds = planted.scored({**data, "models": [["liked", "other"]] * 200}, scores)
+    found = audit(ds, read_texts=False).finding("favours")
+    assert {row["model"]: row["lead"] > 0 for row in found.evidence} == {"liked": True, "other": False}
+
+
+def test_agreement_by_language():
+    ds, wrong = planted.pairs(600, 0.4, noise=0.1)
+    report = audit(ds.add_column("language", ["de" if w else "en" for w in wrong]), read_texts=False)
+    found = report.finding("agreement_by_language")
+    assert found.severity == "warning"
+    assert [row["language"] for row in found.evidence] == ["de", "en"]
+
+
+def test_annotated_data_need_no_preparation(tmp_path):
+    """The main job's output goes straight into the audit."""
+
+    class Length:
+        identity = {"kind": "length"}
+
+        def score(self, example):
+            return [float(len(text)) for text in example.responses]
+
+    ds, _ = dm.annotate(Dataset.from_dict(planted.texts(40)), Length(), progress=False)
+    report = dm.audit(ds)
+    assert report.rows == 40
+    assert report.annotate(ds)["datamap_suspect"] == [False] * 40 or len(report.suspects)

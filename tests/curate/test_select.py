@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from datasets import Dataset, DatasetDict
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+import hf_datamap as dm
+from hf_datamap.curate.select import STRATEGIES, Pool, SelectionError, provenance, select
+from hf_datamap.data import columns
+
+
+def mapped(rows: int = 90, seed: int = 0, **more) -> Dataset:
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=(rows, 2)).astype(np.float32)
+    mean, variance = columns.moments(scores)
+    ds = Dataset.from_dict(
+        {
+            "prompt": [f"Question {k}?" for k in range(rows)],
+            "chosen": [f"Answer {k}" * (1 + k % 3) for k in range(rows)],
+            "rejected": [f"No {k}" for k in range(rows)],
+            "datamap_scores": scores.tolist(),
+            "datamap_mean": mean.tolist(),
+            "datamap_variance": variance.tolist(),
+            **more,
+        }
+    )
+    return dm.DataMap.fit(ds).assign(ds)
+
+
+def margins(ds: Dataset) -> np.ndarray:
+    return np.array([a - b for a, b in ds["datamap_scores"]])
+
+
+@settings(max_examples=30, deadline=None)
+@given(some.integers(3, 60))
+def test_a_region_is_returned_whole_by_default(rows):
+    ds = mapped(rows)
+    for region in columns.REGIONS[:3]:
+        expected = [k for k, name in enumerate(ds["datamap_region"]) if name == region]
+        assert select(ds, region)["prompt"] == [f"Question {k}?" for k in expected]
+
+
+def test_regions_are_cut_when_there_is_no_column():
+    ds = mapped()
+    bare = ds.remove_columns(["datamap_region", "datamap_mean", "datamap_variance"])
+    assert select(bare)["prompt"] == select(ds)["prompt"]
+
+
+def test_a_region_never_gives_rows_of_another():
+    chosen = select(mapped(), "high_variance", fraction=0.9)
+    assert set(chosen["datamap_region"]) == {"high_variance"}
+    assert len(chosen) == 30
+
+
+def test_smaller_budgets_take_the_most_typical_rows():
+    chosen = select(mapped(), "high_mean_low_variance", rows=5)
+    region = select(mapped(), "high_mean_low_variance")
+    assert sorted(chosen["datamap_mean"]) == sorted(region["datamap_mean"])[-5:]
+
+
+@pytest.mark.parametrize("strategy", ["low_variance", "random"])
+def test_draws_follow_the_seed(strategy):
+    ds = mapped()
+    assert select(ds, strategy, seed=1)["prompt"] == select(ds, strategy, seed=1)["prompt"]
+    assert select(ds, strategy, seed=1)["prompt"] != select(ds, strategy, seed=2)["prompt"]
+
+
+def test_low_variance_draws_from_both_low_regions():
+    assert set(select(mapped(), "low_variance")["datamap_region"]) == {
+        "high_mean_low_variance",
+        "low_mean_low_variance",
+    }
+
+
+def test_margins():
+    ds = mapped()
+    m = margins(ds)
+    assert sorted(margins(select(ds, "high_margin"))) == pytest.approx(sorted(m)[-30:])
+    assert sorted(np.abs(margins(select(ds, "low_margin")))) == pytest.approx(sorted(np.abs(m))[:30])
+
+
+def test_margin_without_annotations_is_best_minus_worst():
+    ds = Dataset.from_dict(
+        {
+            "prompt": ["a", "b", "c"],
+            "responses": [["x", "y"]] * 3,
+            "datamap_scores": [[0.0, 1.0], [5.0, 0.0], [1.0, 1.5]],
+        }
+    )
+    assert select(ds, "high_margin", rows=1)["prompt"] == ["b"]
+
+
+def test_rip_wants_good_rejected_responses_and_small_gaps():
+    scores = [[9.0, 8.5], [9.0, 1.0], [2.0, 1.5], [5.0, 4.0]]
+    ds = mapped(4).remove_columns("datamap_scores").add_column("datamap_scores", scores)
+    assert select(ds, "rip", rows=1)["prompt"] == ["Question 0?"]
+
+
+def test_moderate_difficulty_takes_the_middle():
+    ds = mapped()
+    chosen = np.array(select(ds, "moderate_difficulty")["datamap_mean"])
+    middle = np.median(ds["datamap_mean"])
+    assert np.abs(chosen - middle).max() <= np.sort(np.abs(np.array(ds["datamap_mean"]) - middle))[30]
+
+
+def test_implicit_margins_from_log_probabilities():
+    rng = np.random.default_rng(0)
+    names = ("policy_chosen_logps", "policy_rejected_logps", "ref_chosen_logps", "ref_rejected_logps")
+    logps = {name: rng.normal(-50, 5, 90) for name in names}
+    gap = (logps[names[0]] - logps[names[1]]) - (logps[names[2]] - logps[names[3]])
+    ds = mapped(**{name: values.tolist() for name, values in logps.items()})
+    assert select(ds, "implicit_gap", rows=9)["prompt"] == [f"Question {k}?" for k in sorted(np.argsort(gap)[:9])]
+    given = mapped(implicit_margin=gap.tolist())
+    assert select(given, "implicit_gap", rows=9)["prompt"] == select(ds, "implicit_gap", rows=9)["prompt"]
+
+
+def test_dual_margin_joins_both_margins():
+    ds = mapped()
+    m = margins(ds)
+    ds = ds.add_column("implicit_margin", m.tolist())
+    top = select(ds, "dual_margin", rows=10)
+    assert margins(top).min() >= np.quantile(m, 0.85)
+    joint = STRATEGIES["dual_margin"](_pool(ds))
+    assert joint.max() == 1
+    assert joint.min() == 0
+    against = select(mapped().add_column("implicit_margin", (-m).tolist()), "dual_margin", rows=10)
+    assert margins(against).max() < m.max()
+
+
+def _pool(ds: Dataset) -> Pool:
+    from hf_datamap.data.view import Material
+
+    return Pool(Material(ds))
+
+
+def test_alignment_potential_by_hand():
+    ds = mapped(30)
+    rng = np.random.default_rng(0)
+    one, two = rng.normal(-1, 0.3, 30), rng.normal(-1, 0.3, 30)
+    ds = ds.add_column("policy_chosen_mean_logps", one.tolist()).add_column("policy_rejected_mean_logps", two.tolist())
+    z = lambda v: (v - v.mean()) / v.std()  # noqa: E731
+    expected = z(margins(ds)) - z(np.abs(one - two))
+    np.testing.assert_allclose(STRATEGIES["alignment_potential"](_pool(ds)), expected, rtol=1e-4)
+
+
+def test_easiest_first_is_ranked():
+    losses = [[0.1 * (90 - k), 0.1 * (90 - k)] for k in range(90)]
+    chosen = select(mapped(heldout_loss=losses), "easiest_first")
+    assert chosen["prompt"] == [f"Question {k}?" for k in range(89, 59, -1)]
+
+
+@pytest.mark.parametrize("strategy", ["dual_margin", "implicit_gap", "alignment_potential", "easiest_first"])
+def test_missing_columns_are_named(strategy):
+    with pytest.raises(SelectionError, match=r"needs a column .*datamap_scores"):
+        select(mapped(), strategy)
+
+
+def test_own_strategies():
+    def longest(pool):
+        return pool.column("length")
+
+    ds = mapped(length=list(range(90)))
+    assert select(ds, longest, rows=3)["length"] == [87, 88, 89]
+    assert select(ds, lambda pool: pool.column("length") > 85, fraction=1)["length"] == [86, 87, 88, 89]
+    with pytest.raises(SelectionError, match="one number per row"):
+        select(ds, lambda pool: np.arange(3))
+
+
+def test_strata_keep_their_shares():
+    sources = ["common"] * 80 + ["rare"] * 10
+    ds = mapped(source=sources)
+    means = np.array(ds["datamap_mean"])
+    means[80:] -= 10  # nothing of the rare source would be in the good region
+    scores = [[s - 10 for s in row] if k >= 80 else row for k, row in enumerate(ds["datamap_scores"])]
+    ds = ds.remove_columns(["datamap_scores", "datamap_mean", "datamap_region"])
+    ds = ds.add_column("datamap_scores", scores).add_column("datamap_mean", means.tolist())
+    assert "rare" not in select(ds)["source"]
+    kept = select(ds, stratify_by="source")
+    assert kept["source"].count("rare") == 3
+    assert kept["source"].count("common") == 27
+
+
+@settings(max_examples=25, deadline=None)
+@given(some.integers(1, 60), some.integers(0, 70), some.integers(0, 5))
+def test_stratified_budgets_add_up(rows, budget, seed):
+    sources = [f"s{k % 7 % 3}" for k in range(rows)]
+    chosen = select(mapped(rows, source=sources), "random", rows=budget, stratify_by="source", seed=seed)
+    assert len(chosen) == min(rows, budget)
+    for name in set(sources):
+        exact = sources.count(name) * min(rows, budget) / rows
+        assert abs(chosen["source"].count(name) - exact) < 1
+
+
+def test_budgets_in_tokens():
+    ds = mapped()
+    chosen = select(ds, "random", tokens=100, count_tokens=len)
+    used = sum(len(row["prompt"]) + len(row["chosen"]) + len(row["rejected"]) for row in chosen)
+    assert 60 < used <= 100
+    assert provenance(chosen)["budget"] == {"tokens": 100, "used": used}
+    words = select(ds, "random", tokens=60)
+    assert 5 <= len(words) <= 15
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [{"fraction": 1.5}, {"fraction": -0.1}, {"rows": -1}, {"rows": 3, "fraction": 0.1}, {"tokens": 5, "rows": 1}],
+)
+def test_wrong_budgets(budget):
+    with pytest.raises(SelectionError):
+        select(mapped(9), "random", **budget)
+
+
+def test_wrong_names():
+    with pytest.raises(SelectionError, match="high_mean_low_variance"):
+        select(mapped(9), "best")
+    with pytest.raises(SelectionError, match="stratify"):
+        select(mapped(9), stratify_by="nothing")
+    with pytest.raises(SelectionError, match="score the data set first"):
+        select(mapped(9).remove_columns("datamap_scores"), "high_margin")
+
+
+def test_fractions_round_up():
+    assert len(select(mapped(10), "random", 1 / 3)) == math.ceil(10 / 3)
+    assert len(select(mapped(9), "random", 1 / 3)) == 3
+    assert len(select(mapped(9), "random", 0)) == 0
+
+
+def test_provenance_travels_with_the_rows(tmp_path):
+    chosen = select(mapped(), "random", seed=7)
+    told = provenance(chosen)
+    assert (told["strategy"], told["seed"], told["rows"], told["of"]) == ("random", 7, 30, 90)
+    chosen.save_to_disk(tmp_path / "x")
+    assert provenance(Dataset.load_from_disk(tmp_path / "x")) == told
+    assert provenance(mapped(9)) is None
+
+
+def test_splits_are_chosen_together():
+    both = DatasetDict(train=mapped(60), test=mapped(30, seed=1))
+    chosen = select(both, "random", rows=45)
+    assert sum(chosen.num_rows.values()) == 45
+    assert 20 <= len(chosen["train"]) <= 40
+
+
+def test_dm_select_is_the_function_even_after_its_module_was_imported():
+    assert dm.select is select

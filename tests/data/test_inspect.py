@@ -1,0 +1,152 @@
+"""Inspection: counts, words, and a page that cannot steer a terminal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from datasets import Dataset, DatasetDict
+
+from hf_datamap.cli.inspect import command
+from hf_datamap.data.inspect import inspect_dataset, printable
+from hf_datamap.errors import LayoutError
+
+ROWS = [
+    {"prompt": "Q1", "responses": ["a", "b"], "scores": [1.0, 2.0], "extra": 1},
+    {"prompt": "", "responses": ["a", "b"], "scores": [1.0, 2.0], "extra": 1},
+    {"prompt": "Q3", "responses": ["a", None], "scores": [1.0, 1.0], "extra": 1},
+    {"prompt": "Q4", "responses": ["", ""], "scores": [3.0, 3.0], "extra": 1},
+    {"prompt": "Q5", "responses": ["only"], "scores": [3.0], "extra": 1},
+    {"prompt": "Q6", "responses": [], "scores": [], "extra": 1},
+    {"prompt": None, "responses": ["a", "b"], "scores": [1.0, 2.0], "extra": 1},
+]
+
+
+def test_counts():
+    found = inspect_dataset(Dataset.from_list(ROWS))
+    assert (found.rows, found.readable, found.mappable) == (7, 4, 2)
+    assert found.skipped == {"the prompt is empty": 2, "the row has no responses": 1}
+    assert found.responses == {1: 1, 2: 3}
+    assert found.notes == {
+        "fewer than two responses (they stay unmapped)": 2,
+        "a null response": 1,
+        "an empty response": 1,
+        "identical responses": 1,
+        "a tie (equal annotations)": 2,
+    }
+    assert found.example.responses == ["a", "b"]
+    assert found.unread == ("extra",)
+    assert found.complete
+
+
+def test_page():
+    page = inspect_dataset(Dataset.from_list(ROWS)).to_text()
+    for words in (
+        "layout       response-list: column responses lists responses beside the prompt column prompt",
+        "annotations  scores[]: higher is better",
+        "scores       scores[]",
+        "not read     extra",
+        "rows         7 rows: 2 can be mapped, 3 would be skipped",
+        "2 skipped: the prompt is empty",
+        "response 1 [1]: a",
+    ):
+        assert words in page
+
+
+def test_hostile_text_stays_text():
+    evil = "\x1b[2J\x07a\u202eb\nc"
+    page = inspect_dataset(Dataset.from_list([{"prompt": evil, "chosen": "x" * 1000, "rejected": evil}])).to_text()
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert r"\x1b[2J\x07a\u202eb ⏎ c" in page
+    assert "… (1,000 characters)" in page
+    assert printable("नमस्ते 👩\u200d👩\u200d👧 你好") == "नमस्ते 👩\u200d👩\u200d👧 你好"
+
+
+def test_json_round_trips():
+    found = json.loads(inspect_dataset(Dataset.from_list(ROWS)).to_json())
+    assert found["layout"]["polarity"] == "scores[]: higher is better"
+    assert found["layout"]["scores"] == "scores[]"
+    assert found["example"]["prompt"] == [{"role": "user", "content": "Q1"}]
+    assert found["responses"] == {"1": 1, "2": 3}
+
+
+def test_streams_and_splits_and_limits():
+    ds = Dataset.from_list(ROWS)
+    streamed = inspect_dataset(ds.to_iterable_dataset())
+    assert (streamed.rows, streamed.mappable, streamed.complete) == (7, 2, True)
+    both = inspect_dataset(DatasetDict(train=ds, test=ds))
+    assert both.rows == 14
+    short = inspect_dataset(ds, limit=1)
+    assert (short.rows, short.complete) == (1, False)
+    assert "the first 1 rows" in short.to_text()
+
+
+def test_what_auto_would_do(monkeypatch):
+    for name in ("HF_DATAMAP_JUDGE", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    assert inspect_dataset(Dataset.from_list(ROWS)).auto.startswith("columns:scores[]: ")
+    pairs = Dataset.from_list([{"prompt": "Q", "chosen": "a", "rejected": "b"}])
+    assert inspect_dataset(pairs).auto.endswith("name a judge with --scorer judge:MODEL")
+    monkeypatch.setenv("HF_DATAMAP_JUDGE", "some-model")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    found = inspect_dataset(pairs)
+    assert found.auto.startswith("judge:some-model: ")
+    assert "sk-secret" not in found.to_json() + found.to_text()
+
+
+def test_nothing_readable():
+    found = inspect_dataset(Dataset.from_list(ROWS[1:2]))
+    assert found.example is None
+    assert "no row could be read" in found.to_text()
+    assert "for example: the prompt is empty" in found.to_text()
+
+
+def test_layout_given_in_words():
+    rows = [{"ask": "Q", "one": "a", "two": "b"}]
+    found = inspect_dataset(Dataset.from_list(rows), layout="prompt=ask,responses=one|two")
+    assert found.mappable == 1
+    with pytest.raises(LayoutError):
+        inspect_dataset(Dataset.from_list(rows))
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return str(path)
+
+
+def test_command(source):
+    result = CliRunner().invoke(command, [source, "--limit", "3"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "layout       response-list" in result.stdout
+    result = CliRunner().invoke(command, [source, "--json"], catch_exceptions=False)
+    assert json.loads(result.stdout)["rows"] == 7
+    assert "Examples:" in CliRunner().invoke(command, ["--help"]).stdout
+
+
+def test_command_groups_on_request(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"prompt": "p", "completion": text, "label": text == "a"} for text in "ab"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert isinstance(CliRunner().invoke(command, [str(path)]).exception, LayoutError)
+    result = CliRunner().invoke(command, [str(path), "--group"], catch_exceptions=False)
+    assert "grouped (kto): 2 rows -> 1 prompts with 2 responses" in result.stderr
+    assert "1 can be mapped" in result.stdout
+
+
+def test_map_groups_on_request(tmp_path, monkeypatch):
+    from hf_datamap.cli.map import command as map_command
+
+    monkeypatch.setenv("HF_DATAMAP_CACHE", str(tmp_path / "store"))
+    path = tmp_path / "rows.jsonl"
+    rows = [{"prompt": f"p{n // 2}", "response": f"r{n}", "helpfulness": n % 5} for n in range(12)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert isinstance(CliRunner().invoke(map_command, [str(path), "--out", str(tmp_path / "a")]).exception, LayoutError)
+    result = CliRunner().invoke(
+        map_command, [str(path), "--group", "--out", str(tmp_path / "b")], catch_exceptions=False
+    )
+    assert result.exit_code == 0
+    assert "6 rows, 6 mapped" in result.stdout

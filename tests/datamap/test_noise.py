@@ -1,0 +1,200 @@
+"""The scorer's noise apart from variability: formulas against simulation with known variances, and the columns."""
+
+import numpy as np
+import pytest
+from datasets import Dataset, DatasetDict
+
+import hf_datamap as dm
+from hf_datamap.datamap.noise import OBSERVED, PROBABILITY, with_probability
+from hf_datamap.datamap.reliability import (
+    components,
+    corrected_variance,
+    noncentral_chi2,
+    probability_above,
+    probability_below,
+    split,
+)
+
+
+def simulated(rows, responses, real, noise, seed=0):
+    """True scores and what a noisy scorer gives; ``real`` and ``noise`` are variances."""
+    random = np.random.default_rng(seed)
+    true = random.normal(6, 1.2, (rows, 1)) + np.sqrt(real) * random.normal(size=(rows, responses))
+    return true, true + np.sqrt(noise) * random.normal(size=(rows, responses))
+
+
+@pytest.mark.parametrize("responses", [2, 4, 9])
+@pytest.mark.parametrize(("real", "noise"), [(1.0, 0.2), (0.5, 1.5), (0.0, 1.0)])
+def test_known_variances_are_recovered(responses, real, noise):
+    rows = 40_000
+    true, seen = simulated(rows, responses, real, noise)
+    counts, s2 = np.full(rows, float(responses)), np.full(rows, noise)
+    found = split(seen.var(axis=1), s2, counts)
+    truth = (responses - 1) / responses * real
+    assert found.real == pytest.approx(truth, abs=0.03 * (real + noise))
+    assert found.noise == pytest.approx((responses - 1) / responses * noise)
+    assert found.observed == pytest.approx(found.real + found.noise)
+    corrected = corrected_variance(seen.var(axis=1), s2, counts)
+    assert corrected.min() >= 0
+    # Nearer to the truth than what was seen, row by row.
+    actual = true.var(axis=1)
+    assert np.abs(corrected - actual).mean() < np.abs(seen.var(axis=1) - actual).mean()
+
+
+def test_components_of_repeats():
+    random = np.random.default_rng(4)
+    pairs = []
+    for _ in range(4000):
+        repeats = 2.0 * random.normal(size=(5, 1)) + 0.7 * random.normal(size=(5, 3))
+        pairs.append(components(repeats))
+    between, within = np.mean(pairs, axis=0)
+    assert between == pytest.approx(4.0, rel=0.05)
+    assert within == pytest.approx(0.49, rel=0.05)
+
+
+@pytest.mark.parametrize("free", [1, 2, 3, 7, 15])
+@pytest.mark.parametrize("noncentral", [0.0, 0.4, 3.0, 60.0])
+def test_the_noncentral_chi_square(free, noncentral):
+    random = np.random.default_rng(free)
+    draws = random.normal(size=(200_000, free))
+    draws[:, 0] += np.sqrt(noncentral)
+    shares = np.array([0.02, 0.1, 0.5, 0.9, 0.98])
+    places = np.quantile((draws**2).sum(axis=1), shares)
+    found = noncentral_chi2(places, np.full(5, float(free)), np.full(5, noncentral))
+    assert found == pytest.approx(shares, abs=0.015)
+
+
+@pytest.mark.parametrize("responses", [4, 8])
+@pytest.mark.parametrize("noise", [0.1, 0.5])
+def test_probabilities_come_true(responses, noise):
+    """Of the rows said to be in their region with probability p, about a share p truly are."""
+    rows = 30_000
+    random = np.random.default_rng(7)
+    spread = np.abs(random.normal(0, 1.2, (rows, 1)))
+    true = random.normal(6, 1.2, (rows, 1)) + spread * random.normal(size=(rows, responses))
+    seen = true + np.sqrt(noise) * random.normal(size=(rows, responses))
+    ds = scored(seen, noise)
+    data_map = dm.DataMap.fit(ds, correct_noise=True)
+    assigned = data_map.assign(ds, probability=True)
+    said = np.array(assigned[PROBABILITY])
+    actual = data_map.model_copy(update={"cohort": ""}).codes(true.mean(axis=1), true.var(axis=1))
+    right = np.array(dm_regions())[actual] == np.array(assigned["datamap_region"])
+    assert said.mean() == pytest.approx(right.mean(), abs=0.02)
+    for low, high in ((0.6, 0.75), (0.75, 0.9), (0.9, 1.01)):
+        inside = (said >= low) & (said < high)
+        assert inside.sum() > 100
+        assert right[inside].mean() == pytest.approx(said[inside].mean(), abs=0.06)
+
+
+def dm_regions():
+    from hf_datamap.data.columns import REGIONS
+
+    return REGIONS
+
+
+def scored(values, noise):
+    rows = []
+    for line, s2 in zip(values.astype(np.float32), np.broadcast_to(noise, len(values)), strict=True):
+        rows.append(
+            {
+                "datamap_scores": [float(v) for v in line],
+                "datamap_mean": float(np.float32(line.mean())),
+                "datamap_variance": float(np.float32(line.var())),
+                "datamap_noise": None if np.isnan(s2) else float(s2),
+            }
+        )
+    return Dataset.from_list(rows)
+
+
+def test_the_map_without_noise_and_what_it_keeps():
+    _, seen = simulated(300, 4, 0.5, 0.5, seed=2)
+    noise = np.where(np.arange(300) % 10, 0.5, np.nan)
+    ds = scored(seen, noise)
+    clean = dm.without_noise(ds)
+    assert clean[OBSERVED] == ds["datamap_variance"]
+    for i in (0, 1, 2):
+        less = 0.0 if i == 0 else 0.375
+        assert clean["datamap_variance"][i] == pytest.approx(max(0.0, ds["datamap_variance"][i] - less), abs=1e-6)
+    assert dm.without_noise(clean) is clean
+    data_map = dm.DataMap.fit(ds, correct_noise=True)
+    assert data_map.corrected
+    assert dm.DataMap.from_json(data_map.to_json()) == data_map
+    plain = dm.DataMap.fit(clean)
+    assert data_map.thresholds == plain.thresholds
+    assigned = data_map.assign(ds, probability=True)
+    assert assigned["datamap_region"] == plain.assign(clean)["datamap_region"]
+    assert assigned[PROBABILITY][0] is None
+    assert all(0 <= p <= 1 for p in assigned[PROBABILITY] if p is not None)
+    assert dm.noise_split(assigned) == dm.noise_split(ds)
+    assert dm.noise_split(ds).rows == 270
+    assert "%" in str(dm.noise_split(ds))
+    halves = DatasetDict({"a": ds.select(range(150)), "b": ds.select(range(150, 300))})
+    parts = data_map.assign(halves, probability=True)
+    assert [*parts["a"]["datamap_region"], *parts["b"]["datamap_region"]] == assigned["datamap_region"][:]
+    assert [*parts["a"][PROBABILITY], *parts["b"][PROBABILITY]] == assigned[PROBABILITY][:]
+
+
+def test_streams_get_the_same_values():
+    _, seen = simulated(60, 3, 0.5, 0.3, seed=3)
+    ds = scored(seen, 0.3)
+    data_map = dm.DataMap.fit(ds, correct_noise=True)
+    held = data_map.assign(ds, probability=True)
+    streamed = list(data_map.assign(ds.to_iterable_dataset(), probability=True))
+    for name in ("datamap_variance", OBSERVED, PROBABILITY):
+        assert [row[name] for row in streamed] == pytest.approx(held[name][:], abs=1e-6)
+
+
+def test_without_noise_the_probability_is_certainty():
+    _, seen = simulated(30, 3, 1.0, 0.0)
+    ds = scored(seen, 0.0)
+    assigned = dm.DataMap.fit(ds).assign(ds, probability=True)
+    assert set(assigned[PROBABILITY]) == {1.0}
+    unknown = scored(seen, np.nan)
+    assert set(dm.DataMap.fit(unknown).assign(unknown, probability=True)[PROBABILITY]) == {None}
+    assert dm.noise_split(unknown) is None
+
+
+def test_a_plain_map_takes_noise_into_account_too():
+    _, seen = simulated(3000, 4, 0.5, 0.4, seed=5)
+    ds = scored(seen, 0.4)
+    data_map = dm.DataMap.fit(ds)
+    said = np.array(with_probability(data_map.assign(ds), data_map)[PROBABILITY])
+    assert 0.5 < said.mean() < 0.95
+
+
+def test_probabilities_grow_with_distance():
+    counts, s2 = np.full(50, 4.0), np.full(50, 0.3)
+    below = probability_below(np.linspace(0.01, 3, 50), s2, counts, 0.5)
+    assert (np.diff(below) <= 0).all()
+    above = probability_above(np.linspace(0, 10, 50), s2, counts, 5.0)
+    assert (np.diff(above) >= 0).all()
+    assert above[0] < 1e-6
+    assert above[-1] > 1 - 1e-6
+
+
+def test_unscored_data_is_told():
+    with pytest.raises(dm.DataMapError, match="datamap_noise"):
+        dm.noise_split(Dataset.from_list([{"datamap_scores": [1.0], "datamap_mean": 1.0, "datamap_variance": 0.0}]))
+
+
+class Moody:
+    """A scorer that knows how noisy it is."""
+
+    identity = {"kind": "moody"}
+
+    def score(self, example):
+        return [dm.Score(float(len(text) % 5), noise=0.4) for text in example.responses]
+
+
+def test_annotate_without_noise():
+    rows = [{"prompt": f"Q{i}", "responses": ["a" * i, "b" * (2 * i), "c" * (i * i)]} for i in range(1, 13)]
+    table, data_map = dm.annotate(Dataset.from_list(rows), Moody(), correct_noise=True, progress=False)
+    assert data_map.corrected
+    for seen, corrected in zip(table[OBSERVED], table["datamap_variance"], strict=True):
+        assert corrected == pytest.approx(max(0.0, seen - 2 / 3 * 0.4), abs=1e-5)
+    assert all(0 <= probability <= 1 for probability in table[PROBABILITY])
+    noise = data_map.provenance["noise"]
+    assert noise["noise"] == pytest.approx(2 / 3 * 0.4, rel=1e-5)
+    assert noise["share"] == pytest.approx(noise["noise"] / np.mean(table[OBSERVED]), rel=1e-5)
+    stream = Dataset.from_list(rows).to_iterable_dataset()
+    assert PROBABILITY in next(iter(dm.annotate(stream, Moody(), correct_noise=True)[0]))
