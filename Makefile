@@ -19,7 +19,7 @@ NEEDS_PEERS := $(or $(findstring peers,$(ONLY)),$(findstring constraints,$(ONLY)
 help:
 	@echo "make demo   the main job on the bundled sample (no key, no network)"
 	@echo "make test   all tests, extras and browser included"
-	@echo "make lint   ruff, format check, mypy"
+	@echo "make lint   ruff, format check, the arrows between rooms, mypy"
 	@echo "make bench  benchmarks, as ratios, peers included (make bench ONLY=judge runs one)"
 
 $(VENV)/.venv:
@@ -64,6 +64,7 @@ test-core: $(VENV)/.dev
 lint: $(VENV)/.extras
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 	cd space && $(abspath $(BIN))/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache/space app.py mapspace
 

@@ -4,163 +4,141 @@ Every prompt with its N responses becomes a point: mean alignment score against 
 Names are imported when they are first used, so that ``import hf_datamap`` stays quick.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-from hf_datamap.engine.version import __version__
-from hf_datamap.errors import DataMapError
+if TYPE_CHECKING:  # the same names for type checkers; a test compares the two lists
+    from hf_datamap import generate as generate
+    from hf_datamap.curate.audit import audit as audit
+    from hf_datamap.curate.audit import fix as fix
+    from hf_datamap.curate.pairs import equal_arms as equal_arms
+    from hf_datamap.curate.pairs import pair_attributes as pair_attributes
+    from hf_datamap.curate.pairs import to_pairs as to_pairs
+    from hf_datamap.curate.select import select as select
+    from hf_datamap.data.detect import detect_layout as detect_layout
+    from hf_datamap.data.example import Example as Example
+    from hf_datamap.data.example import Message as Message
+    from hf_datamap.data.group_rows import group_rows as group_rows
+    from hf_datamap.data.inspect import inspect_dataset as inspect_dataset
+    from hf_datamap.data.layout import Layout as Layout
+    from hf_datamap.data.parse import parse_layout as parse_layout
+    from hf_datamap.datamap.datamap import DataMap as DataMap
+    from hf_datamap.datamap.index import build_index as build_index
+    from hf_datamap.datamap.noise import noise_split as noise_split
+    from hf_datamap.datamap.noise import without_noise as without_noise
+    from hf_datamap.datamap.reliability import NoiseSplit as NoiseSplit
+    from hf_datamap.engine.budget import Budget as Budget
+    from hf_datamap.engine.budget import Prices as Prices
+    from hf_datamap.engine.config import __version__ as __version__
+    from hf_datamap.engine.task import Score as Score
+    from hf_datamap.errors import BudgetError as BudgetError
+    from hf_datamap.errors import CardError as CardError
+    from hf_datamap.errors import DataMapError as DataMapError
+    from hf_datamap.errors import EndpointError as EndpointError
+    from hf_datamap.errors import GateError as GateError
+    from hf_datamap.errors import GenerateError as GenerateError
+    from hf_datamap.errors import HubError as HubError
+    from hf_datamap.errors import Interrupted as Interrupted
+    from hf_datamap.errors import LayoutError as LayoutError
+    from hf_datamap.errors import MapError as MapError
+    from hf_datamap.errors import Overloaded as Overloaded
+    from hf_datamap.errors import PairError as PairError
+    from hf_datamap.errors import RowError as RowError
+    from hf_datamap.errors import ScorerError as ScorerError
+    from hf_datamap.errors import SelectionError as SelectionError
+    from hf_datamap.errors import SourceError as SourceError
+    from hf_datamap.errors import Unanswered as Unanswered
+    from hf_datamap.publish.load import load as load
+    from hf_datamap.publish.push import push_to_hub as push_to_hub
+    from hf_datamap.publish.space import deploy_space as deploy_space
+    from hf_datamap.scorers.auto import auto_scorer as auto_scorer
+    from hf_datamap.scorers.base import Scorer as Scorer
+    from hf_datamap.scorers.columns import ColumnScorer as ColumnScorer
+    from hf_datamap.scorers.constraints.scorer import ConstraintScorer as ConstraintScorer
+    from hf_datamap.scorers.embedders import RougeL as RougeL
+    from hf_datamap.scorers.embedders import SentenceEmbedder as SentenceEmbedder
+    from hf_datamap.scorers.embedders import ServedEmbedder as ServedEmbedder
+    from hf_datamap.scorers.judge import LLMJudge as LLMJudge
+    from hf_datamap.scorers.local import LocalJudge as LocalJudge
+    from hf_datamap.scorers.panel import Panel as Panel
+    from hf_datamap.scorers.reference import ReferenceScorer as ReferenceScorer
+    from hf_datamap.scorers.reference import ReferenceWriter as ReferenceWriter
+    from hf_datamap.scorers.reward import RewardModel as RewardModel
+    from hf_datamap.scorers.rubrics import Criterion as Criterion
+    from hf_datamap.scorers.rubrics import Rubric as Rubric
+    from hf_datamap.scoring import ray as ray
+    from hf_datamap.scoring.annotate import Estimate as Estimate
+    from hf_datamap.scoring.annotate import annotate as annotate
+    from hf_datamap.scoring.annotate import estimate as estimate
+    from hf_datamap.scoring.annotate import fit_panel as fit_panel
+    from hf_datamap.scoring.calibrate import CalibrationReport as CalibrationReport
+    from hf_datamap.scoring.calibrate import calibration_report as calibration_report
+    from hf_datamap.scoring.files import annotate_files as annotate_files
+    from hf_datamap.scoring.openai_batch import BatchJob as BatchJob
+    from hf_datamap.scoring.openai_batch import cancel_batch as cancel_batch
+    from hf_datamap.scoring.openai_batch import collect_batch as collect_batch
+    from hf_datamap.scoring.openai_batch import submit_batch as submit_batch
+    from hf_datamap.scoring.score_fn import score_fn as score_fn
 
-if TYPE_CHECKING:
-    from hf_datamap.curate.audit import audit, fix
-    from hf_datamap.curate.pairs import equal_arms, pair_attributes, to_pairs
-    from hf_datamap.curate.select import select
-    from hf_datamap.data import Example, Layout, Message, detect_layout, parse_layout
-    from hf_datamap.data.group_rows import group_rows
-    from hf_datamap.data.inspect import inspect_dataset
-    from hf_datamap.datamap.datamap import DataMap
-    from hf_datamap.datamap.index import build_index
-    from hf_datamap.datamap.noise import noise_split, without_noise
-    from hf_datamap.datamap.reliability import NoiseSplit
-    from hf_datamap.engine.budget import Budget, Prices
-    from hf_datamap.publish import deploy_space, load, push_to_hub
-    from hf_datamap.scorers.auto import auto_scorer
-    from hf_datamap.scorers.base import Score, Scorer
-    from hf_datamap.scorers.columns import ColumnScorer
-    from hf_datamap.scorers.constraints import ConstraintScorer
-    from hf_datamap.scorers.embedders import RougeL, SentenceEmbedder, ServedEmbedder
-    from hf_datamap.scorers.judge import LLMJudge
-    from hf_datamap.scorers.local import LocalJudge
-    from hf_datamap.scorers.panel import Panel
-    from hf_datamap.scorers.reference import ReferenceScorer, ReferenceWriter
-    from hf_datamap.scorers.reward import RewardModel
-    from hf_datamap.scorers.rubrics import Criterion, Rubric
-    from hf_datamap.scoring.annotate import annotate, fit_panel
-    from hf_datamap.scoring.calibrate import CalibrationReport, calibration_report
-    from hf_datamap.scoring.files import annotate_files
-    from hf_datamap.scoring.openai_batch import BatchJob, cancel_batch, collect_batch, submit_batch
-    from hf_datamap.scoring.score_fn import score_fn
-
-_HOMES = {
-    "BatchJob": "hf_datamap.scoring.openai_batch",
-    "Budget": "hf_datamap.engine.budget",
-    "CalibrationReport": "hf_datamap.scoring.calibrate",
-    "ColumnScorer": "hf_datamap.scorers.columns",
-    "ConstraintScorer": "hf_datamap.scorers.constraints",
-    "Criterion": "hf_datamap.scorers.rubrics",
-    "DataMap": "hf_datamap.datamap.datamap",
-    "Example": "hf_datamap.data",
-    "LLMJudge": "hf_datamap.scorers.judge",
-    "Layout": "hf_datamap.data",
-    "LocalJudge": "hf_datamap.scorers.local",
-    "Message": "hf_datamap.data",
-    "NoiseSplit": "hf_datamap.datamap.reliability",
-    "Panel": "hf_datamap.scorers.panel",
-    "Prices": "hf_datamap.engine.budget",
-    "ReferenceScorer": "hf_datamap.scorers.reference",
-    "ReferenceWriter": "hf_datamap.scorers.reference",
-    "RewardModel": "hf_datamap.scorers.reward",
-    "RougeL": "hf_datamap.scorers.embedders",
-    "Rubric": "hf_datamap.scorers.rubrics",
-    "Score": "hf_datamap.scorers.base",
-    "Scorer": "hf_datamap.scorers.base",
-    "SentenceEmbedder": "hf_datamap.scorers.embedders",
-    "ServedEmbedder": "hf_datamap.scorers.embedders",
-    "annotate": "hf_datamap.scoring.annotate",
-    "annotate_files": "hf_datamap.scoring.files",
-    "audit": "hf_datamap.curate.audit",
-    "auto_scorer": "hf_datamap.scorers.auto",
-    "build_index": "hf_datamap.datamap.index",
-    "calibration_report": "hf_datamap.scoring.calibrate",
-    "cancel_batch": "hf_datamap.scoring.openai_batch",
-    "collect_batch": "hf_datamap.scoring.openai_batch",
-    "deploy_space": "hf_datamap.publish",
-    "detect_layout": "hf_datamap.data",
-    "equal_arms": "hf_datamap.curate.pairs",
-    "fit_panel": "hf_datamap.scoring.annotate",
-    "fix": "hf_datamap.curate.audit",
-    "group_rows": "hf_datamap.data.group_rows",
-    "inspect_dataset": "hf_datamap.data.inspect",
-    "load": "hf_datamap.publish",
-    "noise_split": "hf_datamap.datamap.noise",
-    "pair_attributes": "hf_datamap.curate.pairs",
-    "parse_layout": "hf_datamap.data",
-    "push_to_hub": "hf_datamap.publish",
-    "score_fn": "hf_datamap.scoring.score_fn",
-    "select": "hf_datamap.curate.select",
-    "submit_batch": "hf_datamap.scoring.openai_batch",
-    "to_pairs": "hf_datamap.curate.pairs",
-    "without_noise": "hf_datamap.datamap.noise",
-}
-
-#: Parts that are used as a whole: ``dm.generate.prompts``, ``dm.ray.annotate``.
-_ROOMS = {"generate": "hf_datamap.generate", "ray": "hf_datamap.scoring.ray"}
-
-__all__ = [
-    "BatchJob",
-    "Budget",
-    "CalibrationReport",
-    "ColumnScorer",
-    "ConstraintScorer",
-    "Criterion",
-    "DataMap",
-    "DataMapError",
-    "Example",
-    "LLMJudge",
-    "Layout",
-    "LocalJudge",
-    "Message",
-    "NoiseSplit",
-    "Panel",
-    "Prices",
-    "ReferenceScorer",
-    "ReferenceWriter",
-    "RewardModel",
-    "RougeL",
-    "Rubric",
-    "Score",
-    "Scorer",
-    "SentenceEmbedder",
-    "ServedEmbedder",
-    "__version__",
-    "annotate",
-    "annotate_files",
-    "audit",
-    "auto_scorer",
-    "build_index",
-    "calibration_report",
-    "cancel_batch",
-    "collect_batch",
-    "deploy_space",
-    "detect_layout",
-    "equal_arms",
-    "fit_panel",
-    "fix",
-    "group_rows",
-    "inspect_dataset",
-    "load",
-    "noise_split",
-    "pair_attributes",
-    "parse_layout",
-    "push_to_hub",
-    "score_fn",
-    "select",
-    "submit_batch",
-    "to_pairs",
-    "without_noise",
-]
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the home module holds
-    if name in _ROOMS:
-        return import_module(_ROOMS[name])
-    if name not in _HOMES:
-        raise AttributeError(f"module 'hf_datamap' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_ROOMS})
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["generate"],
+    submod_attrs={
+        "curate.audit": ["audit", "fix"],
+        "curate.pairs": ["equal_arms", "pair_attributes", "to_pairs"],
+        "curate.select": ["select"],
+        "data.detect": ["detect_layout"],
+        "data.example": ["Example", "Message"],
+        "data.group_rows": ["group_rows"],
+        "data.inspect": ["inspect_dataset"],
+        "data.layout": ["Layout"],
+        "data.parse": ["parse_layout"],
+        "datamap.datamap": ["DataMap"],
+        "datamap.index": ["build_index"],
+        "datamap.noise": ["noise_split", "without_noise"],
+        "datamap.reliability": ["NoiseSplit"],
+        "engine.budget": ["Budget", "Prices"],
+        "engine.config": ["__version__"],
+        "engine.task": ["Score"],
+        "errors": [
+            "BudgetError",
+            "CardError",
+            "DataMapError",
+            "EndpointError",
+            "GateError",
+            "GenerateError",
+            "HubError",
+            "Interrupted",
+            "LayoutError",
+            "MapError",
+            "Overloaded",
+            "PairError",
+            "RowError",
+            "ScorerError",
+            "SelectionError",
+            "SourceError",
+            "Unanswered",
+        ],
+        "publish.load": ["load"],
+        "publish.push": ["push_to_hub"],
+        "publish.space": ["deploy_space"],
+        "scorers.auto": ["auto_scorer"],
+        "scorers.base": ["Scorer"],
+        "scorers.columns": ["ColumnScorer"],
+        "scorers.constraints.scorer": ["ConstraintScorer"],
+        "scorers.embedders": ["RougeL", "SentenceEmbedder", "ServedEmbedder"],
+        "scorers.judge": ["LLMJudge"],
+        "scorers.local": ["LocalJudge"],
+        "scorers.panel": ["Panel"],
+        "scorers.reference": ["ReferenceScorer", "ReferenceWriter"],
+        "scorers.reward": ["RewardModel"],
+        "scorers.rubrics": ["Criterion", "Rubric"],
+        "scoring": ["ray"],
+        "scoring.annotate": ["Estimate", "annotate", "estimate", "fit_panel"],
+        "scoring.calibrate": ["CalibrationReport", "calibration_report"],
+        "scoring.files": ["annotate_files"],
+        "scoring.openai_batch": ["BatchJob", "cancel_batch", "collect_batch", "submit_batch"],
+        "scoring.score_fn": ["score_fn"],
+    },
+)

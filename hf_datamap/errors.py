@@ -58,3 +58,51 @@ class HubError(DataMapError):
 
 class GenerateError(DataMapError):
     """Prompts or responses cannot be generated as asked."""
+
+
+class Unanswered(DataMapError):  # noqa: N818 - says what happened to a task, not that code is wrong
+    """A task got no answer worth keeping (refusal, truncation, nonsense): the reason becomes the row's error.
+
+    Args:
+        reason: what happened.
+        spent: tokens sent and received all the same.
+    """
+
+    def __init__(self, reason: str, spent: tuple[int, int] = (0, 0)) -> None:
+        super().__init__(reason)
+        self.spent = spent
+
+
+class Overloaded(DataMapError):  # noqa: N818
+    """The answering side asks for patience (429, 5xx, reset, timeout): the engine backs off and tries again.
+
+    Args:
+        reason: what happened.
+        retry_after: seconds the other side asked for, None when it did not say.
+        congestion: whether fewer requests in flight would help (429, 503) or not (a reset, a timeout).
+        fatal: whether, when patience runs out before anything was ever answered, the whole run should stop.
+    """
+
+    def __init__(
+        self, reason: str, retry_after: float | None = None, *, congestion: bool = True, fatal: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+        self.congestion = congestion
+        self.fatal = fatal
+
+
+class PairError(DataMapError):
+    """Pairs cannot be built: nothing to order responses by, an unknown option, no eligible pair."""
+
+
+class GateError(DataMapError):
+    """A release gate (``fail_on``) is malformed or names something the audit does not measure."""
+
+
+class SelectionError(DataMapError):
+    """A selection cannot be made: an unknown strategy, a missing column, a budget that makes no sense."""
+
+
+class Interrupted(DataMapError):  # noqa: N818
+    """A run was stopped before its end; what was answered is in the store."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-from hf_datamap.engine.version import __version__
+from hf_datamap.engine.config import __version__
 from hf_datamap.errors import DataMapError
 
 _HELP = """Draw an Alignment Data Map of a preference dataset: which third is worth training on, which rows are probably

@@ -62,14 +62,14 @@ def _extras() -> dict[str, str]:
 def _endpoint(base_url: str | None) -> dict[str, str]:
     import httpx2
 
-    from hf_datamap.engine import config as env
+    from hf_datamap.engine import config
 
-    url = base_url or env.base_url()
-    key = "set" if env.api_key() else "not set (OPENAI_API_KEY)"
+    url = base_url or config.base_url()
+    key = "set" if config.api_key() else "not set (OPENAI_API_KEY)"
     if url is None:
         return {"endpoint": "none named (OPENAI_BASE_URL or --base-url)", "endpoint key": key}
     try:
-        headers = {"authorization": f"Bearer {env.api_key()}"} if env.api_key() else {}
+        headers = {"authorization": f"Bearer {config.api_key()}"} if config.api_key() else {}
         reply = httpx2.get(url.rstrip("/") + "/models", timeout=5, headers=headers)
         state = f"answers {reply.status_code}" if reply.status_code != 200 else f"up, models: {_models(reply.json())}"
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
@@ -84,11 +84,11 @@ def _models(listing: Any) -> str:  # noqa: ANN401 - somebody else's JSON
 
 
 def _store() -> dict[str, str]:
-    from hf_datamap.engine import config as env
+    from hf_datamap.engine import config
     from hf_datamap.engine.store import Store
     from hf_datamap.errors import DataMapError
 
-    folder = env.cache_dir()
+    folder = config.cache_dir()
     try:
         store = Store()
     except DataMapError as error:

@@ -164,7 +164,7 @@ def parse_contrast(text: str) -> Any:  # noqa: ANN401 - a contrast as to_pairs t
 
 def write(sampled: Sampled, out: Path, contrasts: list[Any], per_prompt: int, job: dict[str, str]) -> dict[str, int]:
     """Write the folder; return how many pairs each contrast gave."""
-    from hf_datamap.curate.pairing import PairError
+    from hf_datamap.errors import PairError
     from hf_datamap.generate.pair_counts import as_json
     from hf_datamap.generate.tree_search import Searched
     from hf_datamap.publish.folder import write_folder

@@ -9,14 +9,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from hf_datamap.data import columns
-from hf_datamap.errors import DataMapError
+from hf_datamap.errors import PairError
 
 Contrast: TypeAlias = 'Literal["high", "low", "mixed"] | tuple[int, int]'
 Pairing: TypeAlias = Literal["all", "best_worst", "best_sweet"]
-
-
-class PairError(DataMapError):
-    """Pairs cannot be built: nothing to order responses by, an unknown option, no eligible pair."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +87,7 @@ def of_quality(found: Candidates, quality: str | None) -> np.ndarray:
 def by_contrast(
     found: Candidates, contrast: Contrast, among: np.ndarray, counts: np.ndarray | None, rng: np.random.Generator
 ) -> Candidates:
-    """The pairs of a contrast (`hf_datamap.curate.pairs.to_pairs`) among some; all of them decide what is high and low."""
+    """The pairs of a contrast (see `to_pairs`) among some; all of them decide what is high and low."""
     if isinstance(contrast, tuple | list):
         if counts is None or len(contrast) != 2:
             raise PairError(f"contrast {contrast!r} needs constraint counts (c, r) and a data set with constraints")

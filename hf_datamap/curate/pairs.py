@@ -11,20 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from hf_datamap.curate.pairing import (
-    Candidates,
-    Contrast,
-    PairError,
-    Pairing,
-    by_contrast,
-    candidates,
-    capped,
-    nth,
-    of_quality,
-)
+from hf_datamap.curate.pairing import Candidates, Contrast, Pairing, by_contrast, candidates, capped, nth, of_quality
 from hf_datamap.data import Example, columns
 from hf_datamap.data.view import Material
-from hf_datamap.engine.version import __version__
+from hf_datamap.engine.config import __version__
+from hf_datamap.errors import PairError
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -191,7 +182,7 @@ def pair_attributes(
     """
     from datasets import DatasetDict
 
-    from hf_datamap.datamap.datamap import with_columns
+    from hf_datamap.data.dataset import with_columns
 
     material = Material(ds, layout)
     if material.layout is None:

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from hf_datamap.data import columns
 from hf_datamap.data.view import Material
-from hf_datamap.engine.version import __version__
-from hf_datamap.errors import DataMapError
+from hf_datamap.engine.config import __version__
+from hf_datamap.errors import SelectionError
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -27,10 +27,6 @@ logger = logging.getLogger(__name__)
 
 #: Order of rows: one float per row, greater is taken first, NaN is never taken.
 Strategy: TypeAlias = "Callable[[Pool], np.ndarray]"
-
-
-class SelectionError(DataMapError):
-    """A selection cannot be made: an unknown strategy, a missing column, a budget that makes no sense."""
 
 
 class Pool:

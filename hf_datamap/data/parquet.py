@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import fsspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from hf_datamap.datamap.points import open_parquet
 from hf_datamap.errors import MapError, SourceError
 
 if TYPE_CHECKING:
@@ -82,3 +86,59 @@ def _runs(sizes: Sequence[int], part_rows: int) -> Iterator[tuple[int, int]]:
         if rows >= part_rows or group == len(sizes) - 1:
             yield start, group + 1
             start, rows = group + 1, 0
+
+
+def parquet_files(source: str | Path | Sequence[str | Path]) -> list[str]:
+    """Return Parquet files by name: those of folders and patterns sorted, others in the order given.
+
+    Raises:
+        SourceError: there are none.
+    """
+    found: list[str] = []
+    for item in [source] if isinstance(source, str | Path) else source:
+        name = str(item)
+        if "://" in name:
+            found += _remote(name)
+        elif Path(name).is_dir():
+            found += sorted(str(path) for path in Path(name).rglob("*.parquet"))
+        elif Path(name).is_file():
+            found.append(name)
+        else:
+            found += sorted(fsspec.filesystem("file").glob(name))
+    if not found:
+        raise SourceError(f"no Parquet file at {source}: name files, a folder, a pattern or an hf:// URL")
+    return found
+
+
+def _remote(url: str) -> list[str]:
+    scheme = url.partition("://")[0]
+    filesystem, path = fsspec.url_to_fs(url)
+    names = sorted(filesystem.glob(path)) if glob.has_magic(url) else [path]
+    if not glob.has_magic(url) and filesystem.isdir(path):
+        names = sorted(name for name in filesystem.find(path) if name.endswith(".parquet"))
+    return [f"{scheme}://{name}" for name in names]
+
+
+@contextmanager
+def open_parquet(path: str) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file, here or at a URL that ``fsspec`` knows.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    try:
+        with _handle(path) as handle, pq.ParquetFile(handle, pre_buffer="://" in path) as file:
+            yield file
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SourceError(f"cannot read {path}: {error}") from None
+
+
+@contextmanager
+def _handle(path: str) -> Iterator[Any]:
+    if "://" not in path:
+        yield path
+        return
+    # Arrow asks for the ranges that it needs, neighbours together: reading ahead would fetch other columns.
+    filesystem, name = fsspec.url_to_fs(path)
+    with filesystem.open(name, "rb", cache_type="none") as handle:
+        yield handle

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hf_datamap.data import columns
 from hf_datamap.data.columns import floats
-from hf_datamap.data.streams import with_table
+from hf_datamap.data.dataset import with_table
 
 HIGH_MEAN, LOW_MEAN, HIGH_VARIANCE, UNMAPPED = range(4)  # codes of columns.REGIONS
 _SLICE: Final = 1 << 20  # rows summed at a time

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import xxhash
 from pydantic import Field, ValidationError
 
 from hf_datamap.data import columns
-from hf_datamap.data.streams import map_tables
+from hf_datamap.data.dataset import map_tables, with_columns
 from hf_datamap.datamap.blocks import Cohort, Fitted, fit_blocks, fit_whole
 from hf_datamap.datamap.cut import UNMAPPED, Boundary, Cut, Frozen, Region, region_names
 from hf_datamap.datamap.points import opened, read_points
-from hf_datamap.engine.version import __version__
+from hf_datamap.engine.config import __version__
 from hf_datamap.errors import MapError
 
 if TYPE_CHECKING:
@@ -266,27 +265,3 @@ def assign_stream(ds: IterableDataset, data_map: DataMap) -> IterableDataset:
 
 def _with_regions(ds: Dataset, codes: np.ndarray) -> Dataset:
     return with_columns(ds, pa.table([region_names(codes)], schema=_REGION), codes.tobytes())
-
-
-def with_columns(ds: Dataset, added: pa.Table, content: bytes) -> Dataset:
-    """Return ``ds`` with the columns of ``added`` in place of any of the same name; rows and order stay.
-
-    Args:
-        ds: the dataset.
-        added: as many rows as ``ds``.
-        content: bytes that determine ``added``, for the fingerprint.
-    """
-    from datasets import Dataset, DatasetInfo, Features, concatenate_datasets
-
-    digest = xxhash.xxh3_128(f"{ds._fingerprint} {added.schema}".encode())
-    digest.update(content)
-    kept = ds.remove_columns([name for name in added.column_names if name in ds.column_names])
-    if not len(ds) or not kept.column_names:  # concatenate_datasets drops what has no rows
-        table = kept.with_format("arrow")[:] if kept.column_names else pa.table({})
-        for name in added.column_names:
-            table = table.append_column(name, added[name])
-        features = Features({**kept.features, **Features.from_arrow_schema(added.schema)})
-        info = DatasetInfo(features=features)
-        return Dataset(table, info=info, fingerprint=digest.hexdigest()[:16], split=ds.split)
-    extra = Dataset(added, fingerprint=digest.hexdigest()[:16], split=ds.split)
-    return concatenate_datasets([kept, extra], axis=1)

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from hf_datamap.data import columns
-from hf_datamap.data.streams import map_tables, with_table
+from hf_datamap.data.dataset import map_tables, with_columns, with_table
 from hf_datamap.datamap.cut import Cut
-from hf_datamap.datamap.datamap import DataMap, with_columns
+from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.datamap.reliability import (
     NoiseSplit,
     added_by_noise,

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Generic, TypeVar
 
-from hf_datamap.errors import DataMapError, ScorerError
-from hf_datamap.scorers.base import Unanswered
+from hf_datamap.errors import DataMapError, ScorerError, Unanswered
 
 Item = TypeVar("Item")
 

@@ -1,4 +1,4 @@
-"""Every environment variable the package reads, in one place."""
+"""The package's version and every environment variable that it reads, in one place."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
+
+#: The one place where the version is written; part of every fingerprint.
+__version__ = "0.1.0"
 
 
 def cache_dir() -> Path:

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.engine.store import Store
-from hf_datamap.scorers.base import Answer
+from hf_datamap.engine.task import Answer
 
 _MOST: Final = 16  # requests that a worker may send before it asks again
 

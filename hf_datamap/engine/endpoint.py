@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from hf_datamap.engine import config as env
+from hf_datamap.engine import config
+from hf_datamap.engine.task import JSON
 from hf_datamap.engine.transport import ConnectFailed, ConnectionLost, Reply, Transport, build_request
-from hf_datamap.errors import EndpointError, ScorerError
-from hf_datamap.scorers.base import JSON, Overloaded, Unanswered
+from hf_datamap.errors import EndpointError, Overloaded, ScorerError, Unanswered
 
 log = logging.getLogger(__name__)
 
@@ -67,16 +67,16 @@ class Endpoint:
             raise ScorerError(f"timeout must be positive seconds, not {timeout!r}")
         self.model = model
         self.timeout = timeout
-        self.base_url = _checked((base_url or env.base_url() or _OPENAI).rstrip("/"))
+        self.base_url = _checked((base_url or config.base_url() or _OPENAI).rstrip("/"))
         if api_key:
-            env.keep_key(self.base_url, model, _sendable(api_key))
+            config.keep_key(self.base_url, model, _sendable(api_key))
         self._start()
 
     def _start(self) -> None:
         self._unknown: set[str] = set()  # parameters that the endpoint has refused
 
     def __getstate__(self) -> dict[str, Any]:
-        env.share_keys()
+        config.share_keys()
         return {"model": self.model, "timeout": self.timeout, "base_url": self.base_url}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -194,7 +194,7 @@ class Endpoint:
                 await future.result().close()
 
     def _known_key(self) -> str | None:
-        return env.find_key(self.base_url, self.model) or env.api_key()
+        return config.find_key(self.base_url, self.model) or config.api_key()
 
     def key(self) -> str:
         """The key that requests carry; never to be written anywhere.

@@ -6,7 +6,8 @@ import asyncio
 import collections
 
 from hf_datamap.engine.store import Keys
-from hf_datamap.scorers.base import JSON, Answer, Overloaded
+from hf_datamap.engine.task import JSON, Answer
+from hf_datamap.errors import Overloaded
 
 TOO_LONG = 600.0  # seconds an endpoint may ask us to wait before we give the request up
 

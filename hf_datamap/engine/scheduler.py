@@ -20,13 +20,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from hf_datamap.data.example import Example
-from hf_datamap.engine import config as env
+from hf_datamap.engine import config
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.engine.limiter import TOO_LONG, Lane
 from hf_datamap.engine.store import Answers, Store, canonical
-from hf_datamap.errors import DataMapError, EndpointError, ScorerError
-from hf_datamap.scorers.base import Answer, Ask, Asked, Overloaded, Score, Task, TaskScorer, Unanswered
+from hf_datamap.engine.task import Answer, Answerer, Ask, Job, Score, Task
+from hf_datamap.errors import EndpointError, Interrupted, Overloaded, ScorerError, Unanswered
 
 _CHUNK = 64  # rows looked up in the store at a time: few enough not to hold up requests under way
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 60.0  # seconds between tries
@@ -37,10 +36,6 @@ SKIPPED_MARK = "skipped: "  # begins the reason of a response that was never ask
 
 Deliver = Callable[[int, list[Score]], None]
 Talk = Callable[[int, Any, Ask], Awaitable[None]]
-
-
-class Interrupted(DataMapError):  # noqa: N818
-    """A run was stopped before its end; what was answered is in the store."""
 
 
 @dataclass(slots=True)
@@ -57,7 +52,7 @@ class Run:
             work whose next question depends on the last answer.
     """
 
-    scorer: TaskScorer
+    scorer: Job
     examples: Iterable[Any]
     deliver: Deliver
     budget: Budget = field(default_factory=Budget)
@@ -90,7 +85,7 @@ class Run:
 @dataclass(slots=True)
 class _Row:
     index: int
-    example: Example
+    example: Any
     answers: list[Answer | str]
     open: int
 
@@ -163,7 +158,7 @@ class Engine:
 
     def converse(
         self,
-        asked: Asked,
+        asked: Answerer,
         items: Iterable[Any],
         talk: Talk,
         *,
@@ -185,7 +180,7 @@ class Engine:
             EndpointError: the endpoint refuses every request.
         """
         unused: Deliver = lambda _index, _scores: None  # noqa: E731 - nothing is scored
-        run = Run(cast("TaskScorer", asked), items, unused, budget or Budget(), usage or Usage(), talk)
+        run = Run(cast("Job", asked), items, unused, budget or Budget(), usage or Usage(), talk)
         self.run(run, poll)
 
     async def _run(self, run: Run) -> None:
@@ -231,13 +226,13 @@ class Engine:
     def _open(self) -> Answers:
         if self.shared is not None:
             return self.shared
-        folder = env.cache_dir()
+        folder = config.cache_dir()
         store = self._stores.get(folder)
         if store is None or not store.path.exists():  # it may be deleted under us, in a notebook
             store = self._stores[folder] = Store(folder)
         return store
 
-    def _lane(self, scorer: TaskScorer) -> Lane:
+    def _lane(self, scorer: Answerer) -> Lane:
         name = canonical(scorer.identity)
         lane = self._lanes.get(name)
         if lane is None:
@@ -385,7 +380,7 @@ class Engine:
         raise AssertionError("unreachable")
 
     @staticmethod
-    async def _ask(usage: Usage, lane: Lane, scorer: TaskScorer, task: Task) -> Answer:
+    async def _ask(usage: Usage, lane: Lane, scorer: Answerer, task: Task) -> Answer:
         """Ask once, and count it."""
         usage.requests += 1
         usage.in_flight += 1
@@ -403,12 +398,12 @@ class Engine:
         return answer
 
     @staticmethod
-    def _guess(usage: Usage, scorer: TaskScorer, task: Task) -> tuple[int, int]:
+    def _guess(usage: Usage, scorer: Answerer, task: Task) -> tuple[int, int]:
         """Tokens that a request will take, as long as no answer tells."""
         estimate = getattr(scorer, "estimate", None)
         return (0, 0) if estimate is None or usage.answered else estimate(task)
 
-    def _delay(self, scorer: TaskScorer, lane: Lane, trouble: Overloaded, tries: int) -> float:
+    def _delay(self, scorer: Answerer, lane: Lane, trouble: Overloaded, tries: int) -> float:
         """Seconds until the next try.
 
         Raises:

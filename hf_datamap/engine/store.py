@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from hf_datamap.engine import config as env
+from hf_datamap.engine import config
+from hf_datamap.engine.task import JSON, Answer
 from hf_datamap.errors import DataMapError
-from hf_datamap.scorers.base import JSON, Answer
 
 _SCHEMA_VERSION = 1
 _PATIENCE = 60.0  # seconds that another process may hold the file
@@ -74,7 +74,7 @@ class Store:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.path = (folder or env.cache_dir()) / "scores.sqlite3"
+        self.path = (folder or config.cache_dir()) / "scores.sqlite3"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Autocommit: each put is its own transaction, so that nothing paid for waits in memory.

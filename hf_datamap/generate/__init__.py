@@ -3,53 +3,30 @@
 After Kim et al. 2025 (arXiv 2412.15282). Names are imported when they are first used.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
 if TYPE_CHECKING:
-    from hf_datamap.generate.model_writer import Writer
-    from hf_datamap.generate.prompts import prompts
-    from hf_datamap.generate.rejection import Sampled, rejection_sampling
-    from hf_datamap.generate.sampler import Sampler
-    from hf_datamap.generate.study import Arm, Study, study
-    from hf_datamap.generate.tree_search import Searched, tree_search
+    from hf_datamap.generate.model_writer import Writer as Writer
+    from hf_datamap.generate.prompts import prompts as prompts
+    from hf_datamap.generate.rejection import Sampled as Sampled
+    from hf_datamap.generate.rejection import rejection_sampling as rejection_sampling
+    from hf_datamap.generate.sampler import Sampler as Sampler
+    from hf_datamap.generate.study import Arm as Arm
+    from hf_datamap.generate.study import Study as Study
+    from hf_datamap.generate.study import study as study
+    from hf_datamap.generate.tree_search import Searched as Searched
+    from hf_datamap.generate.tree_search import tree_search as tree_search
 
-_HOMES = {
-    "Arm": "hf_datamap.generate.study",
-    "Sampled": "hf_datamap.generate.rejection",
-    "Sampler": "hf_datamap.generate.sampler",
-    "Searched": "hf_datamap.generate.tree_search",
-    "Study": "hf_datamap.generate.study",
-    "Writer": "hf_datamap.generate.model_writer",
-    "prompts": "hf_datamap.generate.prompts",
-    "rejection_sampling": "hf_datamap.generate.rejection",
-    "study": "hf_datamap.generate.study",
-    "tree_search": "hf_datamap.generate.tree_search",
-}
-
-__all__ = [
-    "Arm",
-    "Sampled",
-    "Sampler",
-    "Searched",
-    "Study",
-    "Writer",
-    "prompts",
-    "rejection_sampling",
-    "study",
-    "tree_search",
-]
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the home module holds
-    if name not in _HOMES:
-        raise AttributeError(f"module 'hf_datamap.generate' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "model_writer": ["Writer"],
+        "prompts": ["prompts"],
+        "rejection": ["Sampled", "rejection_sampling"],
+        "sampler": ["Sampler"],
+        "study": ["Arm", "Study", "study"],
+        "tree_search": ["Searched", "tree_search"],
+    },
+)

@@ -10,9 +10,9 @@ from math import gcd
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from hf_datamap.engine.scheduler import engine
+from hf_datamap.engine.task import JSON, Answer, Ask, Task
 from hf_datamap.errors import GenerateError
 from hf_datamap.generate.seed_prompts import Seed
-from hf_datamap.scorers.base import JSON, Answer, Ask, Task
 
 if TYPE_CHECKING:
     import numpy as np

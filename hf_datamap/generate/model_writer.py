@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from hf_datamap.data.example import Constraint, Message
 from hf_datamap.engine.budget import Budget, Usage
-from hf_datamap.engine.scheduler import Interrupted
-from hf_datamap.errors import GenerateError
+from hf_datamap.engine.task import Ask
+from hf_datamap.errors import GenerateError, Interrupted, Unanswered
 from hf_datamap.generate.base_prompts import Base
 from hf_datamap.generate.rejection import converse
 from hf_datamap.generate.sampler import Sample, Sampler
 from hf_datamap.generate.seed_prompts import Seed, strip_constraints
 from hf_datamap.generate.templates import lost, say
-from hf_datamap.scorers.base import Ask, Unanswered
 
 if TYPE_CHECKING:
     from hf_datamap.generate.prompts import Draft

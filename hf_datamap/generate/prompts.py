@@ -60,8 +60,9 @@ def prompts(
 
     Seed instructions are freed of their own constraints and recombined into base prompts; near-duplicates are dropped;
     conflict-free sets of the 23 kinds in `hf_datamap.generate.constraint_sets.KINDS` are drawn so that each kind is
-    used equally often; arguments are drawn that go together; a response that meets all of them is built and checked with the
-    real checks, so that every prompt can be satisfied. The defaults n and k are the paper's; all else it leaves open.
+    used equally often; arguments are drawn that go together; a response that meets all of them is built and checked
+    with the real checks, so that every prompt can be satisfied. The defaults n and k are the paper's; all else
+    it leaves open.
 
     Args:
         n: how many prompts, an equal number for each k (the first ones get one more if it does not divide).

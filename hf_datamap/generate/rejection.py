@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 from hf_datamap.data.example import Message
 from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.engine.budget import Budget, Usage
-from hf_datamap.engine.scheduler import Interrupted, Talk, engine, kind_of
-from hf_datamap.errors import GenerateError
+from hf_datamap.engine.scheduler import Talk, engine, kind_of
+from hf_datamap.engine.task import Ask
+from hf_datamap.errors import GenerateError, Interrupted, Unanswered
 from hf_datamap.generate.pair_counts import Yield, count_yields
 from hf_datamap.generate.sampler import Sample, Sampler
-from hf_datamap.scorers.base import Ask, Unanswered
 from hf_datamap.scorers.constraints import ConstraintScorer
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 
 from hf_datamap.data.example import Message
 from hf_datamap.engine.endpoint import Endpoint
-from hf_datamap.errors import EndpointError, GenerateError
-from hf_datamap.scorers.base import JSON, Answer, Ask, Task, Unanswered
+from hf_datamap.engine.task import JSON, Answer, Ask, Task
+from hf_datamap.errors import EndpointError, GenerateError, Unanswered
 
 _VERSION: Final = 1
 #: A beginning that every language model would go on with in the same way.

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hf_datamap.curate.pairing import Contrast, PairError
+from hf_datamap.curate.pairing import Contrast
 from hf_datamap.curate.pairs import to_pairs
-from hf_datamap.errors import GenerateError
+from hf_datamap.errors import GenerateError, PairError
 from hf_datamap.generate.pair_counts import Yield, as_json, count_yields, hard_and_soft, met_counts, table
 from hf_datamap.generate.rejection import Sampled
 from hf_datamap.generate.tree_pairs import sibling_pairs

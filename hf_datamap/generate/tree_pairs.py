@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from hf_datamap.curate.pairing import Candidates, Contrast, PairError, by_contrast, candidates, capped
+from hf_datamap.curate.pairing import Candidates, Contrast, by_contrast, candidates, capped
 from hf_datamap.curate.pairs import ATTRIBUTES, Tokenize, difficulties, shared_prefix, tokenize_with
 from hf_datamap.data import columns
+from hf_datamap.errors import PairError
 from hf_datamap.generate.pair_counts import met_counts
 
 if TYPE_CHECKING:

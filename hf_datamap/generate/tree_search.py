@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from hf_datamap.data import detect_layout
 from hf_datamap.data.example import Example, Message
 from hf_datamap.engine.budget import Budget, Usage
-from hf_datamap.engine.scheduler import Interrupted, kind_of
-from hf_datamap.errors import GenerateError
+from hf_datamap.engine.scheduler import kind_of
+from hf_datamap.engine.task import Ask
+from hf_datamap.errors import GenerateError, Interrupted, Unanswered
 from hf_datamap.generate.rejection import Sampled, converse, map_samples, problem, read_requests
 from hf_datamap.generate.sampler import Continuer, Sample, Sampler, find_way, read_opinion
 from hf_datamap.generate.tree import Node, Rollout, Step, Tree
-from hf_datamap.scorers.base import Ask, Scorer, Unanswered
+from hf_datamap.scorers.base import Scorer
 from hf_datamap.scorers.constraints import ConstraintScorer, parse_constraints
 from hf_datamap.scoring.score_table import is_cheap, score_here
 

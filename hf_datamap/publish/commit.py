@@ -79,7 +79,7 @@ def client(token: str | bool | None) -> HfApi:
     """
     from huggingface_hub import HfApi, get_token
 
-    from hf_datamap.engine.version import __version__
+    from hf_datamap.engine.config import __version__
 
     if not (token if token is not None else get_token()):
         raise not_logged_in("push to", "the Hub")

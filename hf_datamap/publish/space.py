@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hf_datamap.datamap.datamap import DataMap
-from hf_datamap.engine.version import __version__
+from hf_datamap.engine.config import __version__
 from hf_datamap.errors import CardError, HubError, MapError
 from hf_datamap.publish.card import FrontMatter, link_space
 from hf_datamap.publish.card.escape import name

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from hf_datamap.data.example import Example
-from hf_datamap.errors import DataMapError, EndpointError
-from hf_datamap.scorers.base import JSON, Answer, Overloaded, Score, Scorer, Task, Unanswered
+from hf_datamap.engine.task import JSON, Answer, Score, Task
+from hf_datamap.errors import DataMapError, EndpointError, Overloaded, Unanswered
+from hf_datamap.scorers.base import Scorer
 from hf_datamap.scorers.judge_reply import has_text
 
 _MISSING = "the response is missing"

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from hf_datamap.data import Layout, detect_layout
-from hf_datamap.engine import config as env
+from hf_datamap.engine import config
 from hf_datamap.errors import ScorerError
 from hf_datamap.scorers.registry import WAYS, parse_scorer
 
@@ -45,8 +45,8 @@ def describe_auto(layout: Layout) -> Choice:
         return Choice("constraints", f"the prompts carry verifiable constraints ({', '.join(layout.constraints)})")
     if layout.references and find_spec("sentence_transformers"):
         return Choice("reference", f"the prompts carry reference answers ({', '.join(layout.references)})")
-    model, url = env.judge_model(), env.base_url()
-    if model and (url or env.api_key()):
+    model, url = config.judge_model(), config.base_url()
+    if model and (url or config.api_key()):
         return Choice(f"judge:{model}", f"HF_DATAMAP_JUDGE names {model} at {url or 'OpenAI'}")
     if url and len(served := _served(url)) == 1:
         return Choice(f"judge:{served[0]}", f"OPENAI_BASE_URL names {url}, which serves {served[0]} alone")
@@ -61,7 +61,7 @@ def _served(url: str) -> list[str]:
     """The models that an endpoint lists; none when it does not say."""
     import httpx2
 
-    headers = {"authorization": f"Bearer {key}"} if (key := env.api_key()) else {}
+    headers = {"authorization": f"Bearer {key}"} if (key := config.api_key()) else {}
     try:
         listing = httpx2.get(f"{url.rstrip('/')}/models", headers=headers, timeout=5).json()
         return [str(model["id"]) for model in listing["data"]]

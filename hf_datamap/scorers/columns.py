@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_datamap.data import EACH, Layout, number, parse_path, parse_paths, read_paths
+from hf_datamap.engine.task import JSON
 from hf_datamap.errors import LayoutError, ScorerError
-from hf_datamap.scorers.base import JSON
 
 _FLOATS: Final = pa.list_(pa.float64())
 

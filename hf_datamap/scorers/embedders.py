@@ -13,8 +13,8 @@ import numpy as np
 
 from hf_datamap.engine.batcher import WINDOW, Batcher
 from hf_datamap.engine.endpoint import Endpoint
-from hf_datamap.errors import ScorerError
-from hf_datamap.scorers.base import JSON, Unanswered
+from hf_datamap.engine.task import JSON
+from hf_datamap.errors import ScorerError, Unanswered
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -11,8 +11,8 @@ from typing import Any, Final, Self
 
 from hf_datamap.data.example import Example, Message
 from hf_datamap.engine.endpoint import Endpoint
-from hf_datamap.errors import ScorerError
-from hf_datamap.scorers.base import JSON, Answer, Score, Task, Unanswered
+from hf_datamap.engine.task import JSON, Answer, Score, Task
+from hf_datamap.errors import ScorerError, Unanswered
 from hf_datamap.scorers.judge_prompt import HIGH, LISTWISE, LOW, POINTWISE, ask, tokens_of
 from hf_datamap.scorers.judge_reply import content, has_text, response_format, tokens_used, verdicts
 from hf_datamap.scorers.rubrics import Rubric, rubric_of

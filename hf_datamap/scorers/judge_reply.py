@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from hf_datamap.scorers.base import Unanswered
+from hf_datamap.errors import Unanswered
 from hf_datamap.scorers.judge_prompt import HIGH, LOW
 from hf_datamap.scorers.rubrics import Rubric
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hf_datamap.engine.endpoint import Endpoint
+from hf_datamap.engine.task import JSON
 from hf_datamap.errors import ScorerError
-from hf_datamap.scorers.base import JSON
 from hf_datamap.scorers.judge import LLMJudge
 
 _PART: Final = 1 << 20  # bytes at each end of a model file that stand for it

@@ -11,9 +11,10 @@ from typing import Any, Final, Self
 import numpy as np
 
 from hf_datamap.data import Example, Layout
+from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import RowError, ScorerError
 from hf_datamap.scorers.adapter import Whole, score_inline
-from hf_datamap.scorers.base import JSON, Answer, Score, Scorer, Task, TaskScorer
+from hf_datamap.scorers.base import Scorer, TaskScorer
 from hf_datamap.scorers.columns import ColumnScorer
 
 Member = Scorer | TaskScorer | ColumnScorer

@@ -8,8 +8,8 @@ from typing import Final
 
 from hf_datamap.data import Example, Layout, Message, parse_paths
 from hf_datamap.engine.endpoint import Endpoint
-from hf_datamap.errors import ScorerError
-from hf_datamap.scorers.base import JSON, Answer, Score, Task, Unanswered
+from hf_datamap.engine.task import JSON, Answer, Score, Task
+from hf_datamap.errors import ScorerError, Unanswered
 from hf_datamap.scorers.embedders import DEFAULT_EMBEDDER, RougeL, SentenceEmbedder, Similarity
 from hf_datamap.scorers.judge_prompt import clean, tokens_of
 from hf_datamap.scorers.judge_reply import content, has_text, tokens_used

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from hf_datamap.data.example import Example, Message
 from hf_datamap.engine.batcher import WINDOW, Batcher
 from hf_datamap.engine.endpoint import Endpoint
-from hf_datamap.errors import ScorerError
-from hf_datamap.scorers.base import JSON, Answer, Score, Task, Unanswered
+from hf_datamap.engine.task import JSON, Answer, Score, Task
+from hf_datamap.errors import ScorerError, Unanswered
 from hf_datamap.scorers.judge_prompt import clean
 from hf_datamap.scorers.judge_reply import has_text
 

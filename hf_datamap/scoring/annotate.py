@@ -14,14 +14,15 @@ import pyarrow.compute as pc
 import xxhash
 
 from hf_datamap.data import Example, Layout, choose_layout, columns, detect_layout
-from hf_datamap.data.streams import by_row_group, map_tables, with_table
-from hf_datamap.datamap.datamap import DataMap, assign_stream, with_columns
+from hf_datamap.data.dataset import by_row_group, map_tables, with_columns, with_table
+from hf_datamap.datamap.datamap import DataMap, assign_stream
 from hf_datamap.datamap.noise import split_of, with_probability, without_noise
 from hf_datamap.datamap.reliability import NoiseSplit, joined
 from hf_datamap.engine.budget import Budget, Prices, Usage
 from hf_datamap.engine.store import Keys, Store
+from hf_datamap.engine.task import Task
 from hf_datamap.errors import BudgetError, LayoutError, MapError, RowError
-from hf_datamap.scorers.base import Task, TaskScorer
+from hf_datamap.scorers.base import TaskScorer
 from hf_datamap.scorers.panel import Panel
 from hf_datamap.scoring.progress import READ, Progress, ScoringJob, added_schema, batches, needed_columns, score_table
 from hf_datamap.scoring.score_table import AnyScorer, asks, layout_for, ready, release

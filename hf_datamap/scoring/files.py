@@ -24,18 +24,18 @@ import pyarrow.parquet as pq
 import xxhash
 
 from hf_datamap.data import Layout, choose_layout, columns, detect_layout
-from hf_datamap.data.parquet import Part, plan
-from hf_datamap.data.streams import with_table
+from hf_datamap.data.dataset import with_table
+from hf_datamap.data.parquet import Part, parquet_files, plan
 from hf_datamap.datamap.cut import Cut
 from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.datamap.noise import NEEDED, corrected_table, probable_table, split_of
-from hf_datamap.datamap.points import IN_MEMORY_OF_STREAMS, parquet_files
+from hf_datamap.datamap.points import IN_MEMORY_OF_STREAMS
 from hf_datamap.datamap.reliability import NoiseSplit, joined
 from hf_datamap.engine.budget import Budget, Usage
-from hf_datamap.engine.scheduler import Interrupted, engine
+from hf_datamap.engine.config import __version__
+from hf_datamap.engine.scheduler import engine
 from hf_datamap.engine.store import canonical
-from hf_datamap.engine.version import __version__
-from hf_datamap.errors import ScorerError, SourceError
+from hf_datamap.errors import Interrupted, ScorerError, SourceError
 from hf_datamap.publish.folder import check_folder, write_parts
 from hf_datamap.scoring.annotate import provenance_of, statuses_of
 from hf_datamap.scoring.progress import Progress, ScoringJob, added_schema, needed_columns

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hf_datamap.data import Example, Layout, detect_layout
+from hf_datamap.engine.config import __version__
 from hf_datamap.engine.scheduler import SKIPPED_MARK, engine
 from hf_datamap.engine.store import Keys, Store
-from hf_datamap.engine.version import __version__
-from hf_datamap.errors import DataMapError, RowError, ScorerError
-from hf_datamap.scorers.base import JSON, Answer, Score, Task, Unanswered
+from hf_datamap.engine.task import JSON, Answer, Score, Task
+from hf_datamap.errors import DataMapError, RowError, ScorerError, Unanswered
 from hf_datamap.scorers.judge import Asked, LLMJudge
 from hf_datamap.scoring.score_table import layout_for, prepare
 

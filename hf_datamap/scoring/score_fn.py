@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from hf_datamap.data import Example, Layout, columns, detect_layout
-from hf_datamap.data.streams import with_table
+from hf_datamap.data.dataset import with_table
 from hf_datamap.data.values import is_message
+from hf_datamap.engine.config import __version__
 from hf_datamap.engine.scheduler import Run, engine
-from hf_datamap.engine.version import __version__
 from hf_datamap.errors import DataMapError, LayoutError, RowError
 from hf_datamap.scorers.columns import ColumnScorer
 from hf_datamap.scoring.score_table import (

@@ -14,9 +14,10 @@ from hf_datamap.data import EACH, Example, Layout, columns, parse_path
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.engine.scheduler import SKIPPED_MARK, Run
 from hf_datamap.engine.store import canonical
+from hf_datamap.engine.task import Score
 from hf_datamap.errors import RowError, ScorerError
 from hf_datamap.scorers.adapter import Whole, score_inline
-from hf_datamap.scorers.base import Score, Scorer, TaskScorer
+from hf_datamap.scorers.base import Scorer, TaskScorer
 from hf_datamap.scorers.columns import ColumnScorer
 from hf_datamap.scorers.panel import Panel
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 import hf_datamap as dm
-from hf_datamap.curate.select import STRATEGIES, Pool, SelectionError, provenance, select
+from hf_datamap.curate.select import STRATEGIES, Pool, provenance, select
 from hf_datamap.data import columns
+from hf_datamap.errors import SelectionError
 
 
 def mapped(rows: int = 90, seed: int = 0, **more) -> Dataset:

@@ -1,7 +1,8 @@
 """Make ``hf_datamap/data/demo_sample/ifeval_sample.parquet`` from the published M-IFEval evaluations.
 
 Run from the repository root: ``python tests/data/make_demo_sample.py PATH/verifiable_ifeval_en_17models.parquet``.
-The same input gives the same bytes (with the same pyarrow). What goes in and why is in ``hf_datamap/data/demo_sample/README.md``.
+The same input gives the same bytes (with the same pyarrow). What goes in and why is in
+``hf_datamap/data/demo_sample/README.md``.
 """
 
 from __future__ import annotations

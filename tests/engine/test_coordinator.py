@@ -8,10 +8,10 @@ from itertools import pairwise
 import pytest
 
 import hf_datamap as dm
-from hf_datamap.engine import config as env
+from hf_datamap.engine import config
 from hf_datamap.engine.budget import Budget, Prices, Usage
 from hf_datamap.engine.coordinator import LeasedUsage, Office, Report, SharedStore
-from hf_datamap.scorers.base import Answer
+from hf_datamap.engine.task import Answer
 
 
 class Line:
@@ -129,17 +129,17 @@ def test_secrets_travel_in_memory_only(monkeypatch, office):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_two")
     judge = dm.LLMJudge("m", base_url="http://127.0.0.1:1/v1", api_key="sk-three")
-    given = env.secrets()
+    given = config.secrets()
     assert {"sk-one", "hf_two", "sk-three"} <= set(given.values())
     desk = office()
     desk.give_secrets(given)
-    env._KEYS.clear()
+    config._KEYS.clear()
     monkeypatch.setenv("OPENAI_API_KEY", "sk-own")
     for name in given:
         if name != "OPENAI_API_KEY":
             monkeypatch.delenv(name, raising=False)
-    env.take_secrets(desk.secrets())
+    config.take_secrets(desk.secrets())
     assert judge.endpoint.key() == "sk-three"
-    assert env.api_key() == "sk-own"  # what is set there stays
+    assert config.api_key() == "sk-own"  # what is set there stays
     for name in given:
         monkeypatch.delenv(name, raising=False)

@@ -10,11 +10,11 @@ from datasets import Dataset, DatasetDict
 
 import hf_datamap as dm
 from hf_datamap.data.example import Example
-from hf_datamap.engine import config as env
+from hf_datamap.engine import config
 from hf_datamap.engine.budget import Usage
 from hf_datamap.engine.scheduler import Run, engine
 from hf_datamap.engine.store import Store
-from hf_datamap.scorers.base import Answer, Score
+from hf_datamap.engine.task import Answer, Score
 from tests.rows import graded, response_of, rows, scores
 from tests.servers.llm import LLMServer, completion, error
 
@@ -145,7 +145,7 @@ def test_failures_are_asked_again_and_answers_are_not(server):
 
 def test_a_store_deleted_between_two_runs(server):
     annotate(rows(3), judge_at(server))
-    shutil.rmtree(env.cache_dir())
+    shutil.rmtree(config.cache_dir())
     annotate(rows(3), judge_at(server))
     assert len(server.requests) == 12
     assert len(Store()) == 6
@@ -390,7 +390,7 @@ def test_a_task_scorer_that_breaks_ends_the_run_with_its_own_error():
         def tasks(self, example):
             if self.place == "tasks":
                 raise self.failure
-            from hf_datamap.scorers.base import Task
+            from hf_datamap.engine.task import Task
 
             return [Task([response], response) for response in example.responses]
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_datamap.engine import config as env
+from hf_datamap.engine import config
 from hf_datamap.engine.store import Keys, Store, canonical
+from hf_datamap.engine.task import Answer
 from hf_datamap.errors import DataMapError
-from hf_datamap.scorers.base import Answer
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,10 +77,10 @@ def test_where_it_lies(tmp_path, monkeypatch):
     assert Store().path == tmp_path / "named" / "scores.sqlite3"
     monkeypatch.delenv("HF_DATAMAP_CACHE")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    assert env.cache_dir() == tmp_path / "home" / "datamap"
+    assert config.cache_dir() == tmp_path / "home" / "datamap"
     monkeypatch.delenv("HF_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert env.cache_dir() == tmp_path / "xdg" / "huggingface" / "datamap"
+    assert config.cache_dir() == tmp_path / "xdg" / "huggingface" / "datamap"
 
 
 def test_a_damaged_file(tmp_path):

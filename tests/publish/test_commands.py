@@ -18,7 +18,7 @@ import pytest
 from huggingface_hub.cli._uv_script_header import parse_uv_script_header
 from huggingface_hub.cli.extensions import ExtensionManifest
 
-from hf_datamap.engine.version import __version__
+from hf_datamap.engine.config import __version__
 from hf_datamap.publish import card
 from hf_datamap.publish.space import space_files
 from tests.publish.data import mapped, plain

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hf_datamap.engine.version import __version__
+from hf_datamap.engine.config import __version__
 from hf_datamap.publish.card.frontmatter import FrontMatter
 from hf_datamap.publish.space import space_files
 from tests.minihub.cards import validate_card

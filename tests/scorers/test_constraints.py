@@ -23,7 +23,7 @@ from hf_datamap.scorers.constraints.text import View, loose_variants
 from tests.scorers.agreement import agreement, read
 
 ROOT = Path(__file__).parents[2]
-SAMPLE = ROOT / "hf_datamap" / "demo" / "ifeval_sample.parquet"
+SAMPLE = ROOT / "hf_datamap" / "data" / "demo_sample" / "ifeval_sample.parquet"
 SHARED = ROOT.parent / "shared" / "data"
 
 

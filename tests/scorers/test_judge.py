@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import hf_datamap as dm
 from hf_datamap.data.example import Example
-from hf_datamap.scorers.base import Unanswered
+from hf_datamap.errors import Unanswered
 from hf_datamap.scorers.judge_reply import content, json_object, judgement, read_score
 from tests.rows import graded, parts_of, responses_of, rows, scores
 from tests.servers.llm import LLMServer, completion

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import hf_datamap as dm
 from hf_datamap.data import Example
-from hf_datamap.scorers.base import Unanswered
+from hf_datamap.errors import Unanswered
 from hf_datamap.scorers.judge_prompt import ask
 from hf_datamap.scorers.judge_reply import verdicts
 from hf_datamap.scorers.rubrics import RUBRICS, Rubric, rubric_of

@@ -22,9 +22,9 @@ from hf_datamap.cli import group
 from hf_datamap.data import columns
 from hf_datamap.data.parquet import plan
 from hf_datamap.datamap.datamap import DataMap
+from hf_datamap.engine.task import Score
 from hf_datamap.errors import LayoutError, MapError, ScorerError, SourceError
 from hf_datamap.publish.folder import write_folder
-from hf_datamap.scorers.base import Score
 from hf_datamap.scoring.files import Threads, annotate_files, scratch_of
 from tests.rows import graded, rows
 from tests.servers.llm import LLMServer, error

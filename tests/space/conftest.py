@@ -25,7 +25,7 @@ def demo(tmp_path_factory):
     from hf_datamap.scorers.constraints import ConstraintScorer
     from tests.space.maps import ROOT, annotated_folder
 
-    sample = ROOT / "hf_datamap" / "demo" / "ifeval_sample.parquet"
+    sample = ROOT / "hf_datamap" / "data" / "demo_sample" / "ifeval_sample.parquet"
     return annotated_folder(tmp_path_factory.mktemp("demo") / "ifeval-demo", sample, ConstraintScorer())
 
 

@@ -10,7 +10,7 @@
 # ///
 r"""Map a dataset and publish the map, on Hugging Face's machines or any other.
 
-    hf jobs uv run hf_datamap/cli/jobs/map_and_push.py SOURCE REPO [--private] [--create-pr] [--space SPACE] [MAP OPTIONS]
+    hf jobs uv run hf_datamap/cli/jobs/map_and_push.py SOURCE REPO [--private] [--create-pr] [--space SPACE] [OPTIONS]
 
 for example with an endpoint (its key is a secret of the job, never an argument):
 

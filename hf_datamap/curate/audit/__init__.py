@@ -13,7 +13,6 @@ from hf_datamap.curate.audit.report import (
     MEASURES,
     Finding,
     Gate,
-    GateError,
     Ledger,
     Report,
     Suspect,
@@ -23,7 +22,7 @@ from hf_datamap.curate.audit.report import (
 )
 from hf_datamap.data.paths import column_of
 from hf_datamap.data.view import Material
-from hf_datamap.errors import DataMapError
+from hf_datamap.errors import DataMapError, GateError
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

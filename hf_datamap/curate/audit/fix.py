@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from hf_datamap.curate.audit.report import Report
 from hf_datamap.data import columns
-from hf_datamap.datamap.datamap import with_columns
+from hf_datamap.data.dataset import with_columns
 from hf_datamap.errors import DataMapError, MapError
 
 if TYPE_CHECKING:

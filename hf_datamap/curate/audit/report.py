@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from hf_datamap.data import columns
-from hf_datamap.engine.version import __version__
-from hf_datamap.errors import DataMapError, MapError
+from hf_datamap.engine.config import __version__
+from hf_datamap.errors import GateError, MapError
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from hf_datamap.curate.audit.releases import Comparison
 
 Severity = Literal["alarm", "warning", "note"]
-
-
-class GateError(DataMapError):
-    """A release gate (``fail_on``) is malformed or names something the audit does not measure."""
 
 
 @dataclass(frozen=True)
@@ -321,7 +317,7 @@ class Report:
         """
         from datasets import DatasetDict
 
-        from hf_datamap.datamap.datamap import with_columns
+        from hf_datamap.data.dataset import with_columns
 
         flags = np.zeros(self.rows, bool)
         flags[self.suspects.rows] = True

@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from hf_datamap.data import columns
-from hf_datamap.engine.version import __version__
+from hf_datamap.engine.config import __version__
 from hf_datamap.errors import CardError
 from hf_datamap.publish.card.escape import Safe, find_secret, markdown, name
 from hf_datamap.publish.card.facts import Facts

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from hf_datamap.data.example import Example
+from hf_datamap.engine.task import JSON, Score
 from hf_datamap.errors import RowError, ScorerError
-from hf_datamap.scorers.base import JSON, Score
 from hf_datamap.scorers.constraints.checker import VERSION, Checker
 from hf_datamap.scorers.constraints.language import detector
 

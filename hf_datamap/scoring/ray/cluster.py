@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from hf_datamap.engine import config as env
+from hf_datamap.engine import config
 from hf_datamap.engine.budget import Budget
 from hf_datamap.errors import DataMapError
 from hf_datamap.scoring.ray.workers import Desk
@@ -44,9 +44,9 @@ def an_office(budget: Budget) -> Iterator[Any]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    office = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote(budget, str(env.cache_dir()))
+    office = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote(budget, str(config.cache_dir()))
     # As a call, not as an argument of the actor: Ray keeps those in its control store.
-    ray.get(office.give_secrets.remote(env.secrets()))
+    ray.get(office.give_secrets.remote(config.secrets()))
     try:
         with plainly(lambda: ray.get(office.failure.remote())):
             yield office

@@ -12,13 +12,13 @@ from typing import Any, Final
 import pyarrow as pa
 
 from hf_datamap.data import Layout
-from hf_datamap.data.streams import with_table
-from hf_datamap.engine import config as env
+from hf_datamap.data.dataset import with_table
+from hf_datamap.engine import config
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.engine.coordinator import Lease, LeasedUsage, Office, Report, SharedStore
 from hf_datamap.engine.scheduler import engine
+from hf_datamap.engine.task import Answer
 from hf_datamap.errors import DataMapError, SourceError
-from hf_datamap.scorers.base import Answer
 from hf_datamap.scoring.files import Scored, ShardJob, score_part
 from hf_datamap.scoring.progress import Progress, score_table
 from hf_datamap.scoring.score_table import AnyScorer
@@ -95,7 +95,7 @@ class Worker:
         import ray
 
         self._office, self._line, self._budget = office, Line(office), budget
-        env.take_secrets(ray.get(office.secrets.remote()))
+        config.take_secrets(ray.get(office.secrets.remote()))
         self._store = engine().shared = SharedStore(self._line)
         self._quiet = Progress(Usage(), None, wanted=False)
 

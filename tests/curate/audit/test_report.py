@@ -13,9 +13,9 @@ from datasets import Dataset, DatasetDict
 from hypothesis import given
 from hypothesis import strategies as some
 
-from hf_datamap.curate.audit import GateError, audit, parse_gates
+from hf_datamap.curate.audit import audit, parse_gates
 from hf_datamap.curate.audit.render import inert
-from hf_datamap.errors import MapError
+from hf_datamap.errors import GateError, MapError
 from tests.curate.audit import planted
 
 HOSTILE = (

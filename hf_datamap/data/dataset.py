@@ -1,4 +1,4 @@
-"""Streams: work on the Arrow tables of an `IterableDataset`, a few thousand rows in memory at a time."""
+"""Columns added to datasets and streams of the ``datasets`` library; rows, order and split names stay."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import xxhash
 
 from hf_datamap.data import columns
 
 if TYPE_CHECKING:
-    from datasets import IterableDataset
+    from datasets import Dataset, IterableDataset
 
 
 def map_tables(
@@ -49,3 +50,29 @@ def with_table(table: pa.Table, added: pa.Table) -> pa.Table:
     """Return a table with the columns of another in place of those of the same name."""
     kept = table.drop_columns([name for name in added.column_names if name in table.column_names])
     return pa.table([*kept.columns, *added.columns], names=[*kept.column_names, *added.column_names])
+
+
+def with_columns(ds: Dataset, added: pa.Table, content: bytes) -> Dataset:
+    """Return ``ds`` with the columns of ``added`` in place of any of the same name.
+
+    Rows, their order and the name of the split stay.
+
+    Args:
+        ds: the dataset.
+        added: as many rows as ``ds``.
+        content: bytes that determine ``added``, for the fingerprint.
+    """
+    from datasets import Dataset, DatasetInfo, Features, concatenate_datasets
+
+    digest = xxhash.xxh3_128(f"{ds._fingerprint} {added.schema}".encode())
+    digest.update(content)
+    kept = ds.remove_columns([name for name in added.column_names if name in ds.column_names])
+    if not len(ds) or not kept.column_names:  # concatenate_datasets drops what has no rows
+        table = kept.with_format("arrow")[:] if kept.column_names else pa.table({})
+        for name in added.column_names:
+            table = table.append_column(name, added[name])
+        features = Features({**kept.features, **Features.from_arrow_schema(added.schema)})
+        info = DatasetInfo(features=features)
+        return Dataset(table, info=info, fingerprint=digest.hexdigest()[:16], split=ds.split)
+    extra = Dataset(added, fingerprint=digest.hexdigest()[:16], split=ds.split)
+    return concatenate_datasets([kept, extra], axis=1, split=ds.split)
