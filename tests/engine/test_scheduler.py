@@ -12,7 +12,8 @@ import hf_datamap as dm
 from hf_datamap.data.example import Example
 from hf_datamap.engine import config
 from hf_datamap.engine.budget import Usage
-from hf_datamap.engine.scheduler import Run, engine
+from hf_datamap.engine.run import Run
+from hf_datamap.engine.scheduler import engine
 from hf_datamap.engine.store import Store
 from hf_datamap.engine.task import Answer, Score
 from tests.judging import annotate, judge_at
