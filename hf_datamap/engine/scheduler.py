@@ -239,8 +239,7 @@ class Engine:
             lane = self._lanes[name] = Lane(scorer.max_in_flight, dict(scorer.identity))
         if lane.greatest != scorer.max_in_flight:
             lane.greatest, lane.limit = scorer.max_in_flight, float(scorer.max_in_flight)
-        if hasattr(scorer, "close"):
-            self._closing[name] = scorer
+        self._closing[name] = scorer
         return lane
 
     def _lane_of(self, run: Run, task: Task) -> Lane:
@@ -322,7 +321,7 @@ class Engine:
         """Whether the run can do without the member of a panel that cannot work."""
         if task.scorer is not None:
             run.lost[id(task.scorer)] = str(error)
-        return task.scorer is not None and len(run.lost) <= getattr(run.scorer, "may_lose", 0)
+        return task.scorer is not None and len(run.lost) <= run.scorer.may_lose
 
     async def _answer(self, run: Run, task: Task, key: bytes) -> Answer:
         """One answer: from another task that asks the same, from the store, or bought."""
@@ -400,8 +399,7 @@ class Engine:
     @staticmethod
     def _guess(usage: Usage, scorer: Answerer, task: Task) -> tuple[int, int]:
         """Tokens that a request will take, as long as no answer tells."""
-        estimate = getattr(scorer, "estimate", None)
-        return (0, 0) if estimate is None or usage.answered else estimate(task)
+        return (0, 0) if usage.answered else scorer.estimate(task)
 
     def _delay(self, scorer: Answerer, lane: Lane, trouble: Overloaded, tries: int) -> float:
         """Seconds until the next try.
@@ -410,7 +408,7 @@ class Engine:
             EndpointError: patience ended, and the endpoint has never answered anything.
             Unanswered: patience ended.
         """
-        most = int(getattr(scorer, "max_retries", 6))
+        most = scorer.max_retries
         if trouble.congestion:
             most *= _PATIENCE
         never = trouble.fatal and not lane.answered
@@ -435,7 +433,7 @@ class Engine:
         scores = run.scorer.combine(row.example, row.answers)
         if len(scores) != len(row.example.responses):
             raise ScorerError(
-                f"{type(run.scorer).__name__} gave {len(scores)} scores for {len(row.example.responses)} responses "
+                f"{run.scorer!r} gave {len(scores)} scores for {len(row.example.responses)} responses "
                 f"(example {row.index}); it must give one per response, in order"
             )
         for score in scores:
