@@ -29,6 +29,9 @@ RATIONALES: Final = "datamap_rationales"  # the judge's words, one text per resp
 VARIANCE_OBSERVED: Final = "datamap_variance_observed"  # the variance as it was, where it is now without noise
 REGION_PROBABILITY: Final = "datamap_region_probability"  # that a row truly belongs to its region
 
+#: Columns that follow from scores and a map: they are dropped when rows are scored anew.
+FOLLOWING: Final = (VARIANCE_OBSERVED, REGION_PROBABILITY)
+
 #: What a scorer adds to a row (``score_fn``), in order.
 SCORE_SCHEMA: Final = pa.schema(
     [

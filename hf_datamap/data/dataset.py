@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -10,6 +11,10 @@ import pyarrow as pa
 import xxhash
 
 from hf_datamap.data import columns
+from hf_datamap.data.detect import detect_layout
+from hf_datamap.data.layout import Layout
+from hf_datamap.data.parse import choose_layout
+from hf_datamap.errors import LayoutError, MapError
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, IterableDataset
@@ -19,9 +24,42 @@ if TYPE_CHECKING:
 #: Computes columns of some rows: takes the rows in Arrow and the number of the first of them.
 Compute = Callable[[pa.Table, int], pa.Table]
 
+_SAMPLE_ROWS: Final = 8  # rows that a layout is found from
 _ROWS: Final = 1 << 20  # rows of a dataset whose columns are computed at a time
 _STREAMED_ROWS: Final = 10_000  # the same for a stream, whose tables hold texts too
 _HASHED_ROWS: Final = 100_000  # rows digested at a time
+
+
+def find_layout(ds: Dataset | DatasetDict | IterableDataset, given: Layout | str | None = None) -> Layout:
+    """Return the layout of a dataset: the one given, checked against its columns, or the one of its first rows.
+
+    Args:
+        ds: the dataset; a stream is not consumed.
+        given: a layout, or what ``--layout`` takes.
+
+    Raises:
+        LayoutError: the columns fit no layout, or several; or splits have different ones.
+        MapError: a stream of unknown columns has no rows.
+    """
+    if given is not None:
+        return choose_layout(ds, given)
+    splits: Mapping[Any, Any] = ds if isinstance(ds, Mapping) else {"": ds}
+    layouts = {}
+    for name, split in splits.items():
+        sample = first_rows(split)
+        if split.features is None and not sample:
+            raise MapError("the dataset has no rows: there is nothing to map")
+        layouts[str(name)] = detect_layout(split.features or sample[0], sample=sample or None)
+    first, *others = layouts.values()
+    if any(other.to_dict() != first.to_dict() for other in others):
+        names = ", ".join(f"{name}: {layout.name}" for name, layout in layouts.items())
+        raise LayoutError(f"the splits have different layouts ({names}); annotate them one by one, or pass layout=")
+    return first
+
+
+def first_rows(ds: Dataset | IterableDataset, count: int = _SAMPLE_ROWS) -> list[dict[str, Any]]:
+    """Return the first rows as Python values; a stream is not consumed."""
+    return list(itertools.islice(iter(ds.with_format(None).take(count)), count))
 
 
 def add_columns(
@@ -51,17 +89,17 @@ def add_columns(
             ends.append(ends[-1] + len(split))
         return DatasetDict(
             {
-                name: _add_to_dataset(split, compute, added, needed, content, first_row)
+                name: _add_to_dataset(split, compute, added, needed=needed, content=content, first_row=first_row)
                 for (name, split), first_row in zip(ds.items(), ends, strict=False)
             }
         )
     if isinstance(ds, Dataset):
-        return _add_to_dataset(ds, compute, added, needed, content, 0)
+        return _add_to_dataset(ds, compute, added, needed=needed, content=content, first_row=0)
     return map_tables(ds, _WithColumns(compute), added, _STREAMED_ROWS, numbered=numbered)
 
 
 def _add_to_dataset(
-    ds: Dataset, compute: Compute, added: pa.Schema, needed: Sequence[str], content: bytes, first_row: int
+    ds: Dataset, compute: Compute, added: pa.Schema, *, needed: Sequence[str], content: bytes, first_row: int
 ) -> Dataset:
     parts = [added.empty_table()]
     for table in tables_of(ds, needed):

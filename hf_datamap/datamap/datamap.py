@@ -204,9 +204,11 @@ class DataMap(FrozenModel):
         """The points of some rows, on the scale of the map's own variance."""
         if self.corrected or not is_corrected(table.column_names):
             return Points.of(table)
-        return Points.of(table.set_column(
-            table.column_names.index(columns.VARIANCE), columns.VARIANCE, table[columns.VARIANCE_OBSERVED]
-        ))
+        return Points.of(
+            table.set_column(
+                table.column_names.index(columns.VARIANCE), columns.VARIANCE, table[columns.VARIANCE_OBSERVED]
+            )
+        )
 
     def assigner(self, *, probability: bool = False) -> Assigner:
         """What gives the rows that the map was fitted on their regions, some at a time; see `assign`."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -179,21 +179,27 @@ def scored_tables(source: AnyPoints, *, correct_noise: bool = False) -> Iterator
     if isinstance(source, str | Path | list | tuple):
         for path in parquet_files(source):
             with open_parquet(path) as file:
-                names = _narrow(file.schema_arrow.names, correct_noise=correct_noise)
+                names = narrow_columns(file.schema_arrow.names, correct_noise=correct_noise)
                 for batch in file.iter_batches(_READ_ROWS, columns=names):
                     yield pa.Table.from_batches([batch])
     elif isinstance(source, Mapping):
         for split in source.values():
             yield from scored_tables(split, correct_noise=correct_noise)
     elif isinstance(source, Dataset):
-        yield from tables_of(source, _narrow(source.column_names, correct_noise=correct_noise))
+        yield from tables_of(source, narrow_columns(source.column_names, correct_noise=correct_noise))
     else:
-        names = source.column_names
-        known = source.select_columns(_narrow(names, correct_noise=correct_noise)) if names else source
+        stream: Any = source
+        names = stream.column_names
+        known = stream.select_columns(narrow_columns(names, correct_noise=correct_noise)) if names else stream
         yield from known.with_format("arrow").iter(_READ_ROWS)
 
 
-def _narrow(names: Sequence[str], *, correct_noise: bool) -> list[str]:
+def narrow_columns(names: Sequence[str], *, correct_noise: bool) -> list[str]:
+    """The columns that `Points.of` reads, among those there are.
+
+    Raises:
+        MapError: mean or variance is missing.
+    """
     more = [columns.VARIANCE_OBSERVED, *(NEEDED if correct_noise else ())]
     return list(dict.fromkeys([*point_columns(names), *(name for name in more if name in names)]))
 
