@@ -76,7 +76,7 @@ async def spend(usage: Usage, budget: Budget, requests: int) -> int:
         if await usage.admit(budget):
             break
         usage.requests += 1
-        usage.paid(10, 1)
+        usage.count_answer(10, 1)
         sent += 1
     return sent
 
