@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from hf_datamap.data import columns
+from hf_datamap.data.shards import splits_of
 from hf_datamap.errors import LayoutError, MapError, RowError
 
 if TYPE_CHECKING:
@@ -65,15 +66,6 @@ class Survey:
     comparable: int
     longest_wins: int
     by_chance: float
-
-
-def splits_of(ds: Dataset | DatasetDict) -> dict[str, Dataset]:
-    """Return the splits of ``ds`` by name; a single `Dataset` counts as the split it names, else ``train``."""
-    from datasets import DatasetDict
-
-    if isinstance(ds, DatasetDict):
-        return {str(name): split for name, split in ds.items()}
-    return {str(ds.split or "train").partition("[")[0]: ds}  # a slice, train[:100], is still of train
 
 
 def build_index(ds: Dataset | DatasetDict) -> pa.Table:

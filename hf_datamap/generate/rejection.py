@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from hf_datamap.data.example import Message
 from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.engine.budget import Budget, Usage
-from hf_datamap.engine.scheduler import Talk, engine, kind_of
+from hf_datamap.engine.run import Talk, kind_of
+from hf_datamap.engine.scheduler import engine
 from hf_datamap.engine.task import Ask
 from hf_datamap.errors import GenerateError, Interrupted, Unanswered
 from hf_datamap.generate.pair_counts import Yield, count_yields

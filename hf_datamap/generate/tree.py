@@ -17,8 +17,8 @@ from typing import Final, Literal, TypeAlias
 Step: TypeAlias = 'Literal["sentence", "line"] | int'
 
 #: A step begins with the white space before it: a beginning never ends in a space, which tokenizers would mind.
-_SENTENCE: Final = re.compile(r"\s*(?:\S[^\n]*?[.!?][\"')\]*]*(?=\s|\Z)|\S[^\n]*)")
-_LINE: Final = re.compile(r"\s*\S[^\n]*")
+_SENTENCE: Final = re.compile(r"\s*(?:\S[^\n]*?[.!?][\"')\]*]*(?=\s|\Z)|\S(?:[^\n]*\S)?)")
+_LINE: Final = re.compile(r"\s*\S(?:[^\n]*\S)?")
 _WORD: Final = re.compile(r"\s*\S+")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hf_datamap.data import detect_layout
 from hf_datamap.data.example import Example, Message
 from hf_datamap.engine.budget import Budget, Usage
-from hf_datamap.engine.scheduler import kind_of
+from hf_datamap.engine.run import kind_of
 from hf_datamap.engine.task import Ask
 from hf_datamap.errors import GenerateError, Interrupted, Unanswered
 from hf_datamap.generate.rejection import Sampled, converse, map_samples, problem, read_requests

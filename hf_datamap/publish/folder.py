@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hf_datamap.data import columns
+from hf_datamap.data.shards import decoded_bytes_of_file, splits_of, write_splits
 from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.errors import SourceError
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 MAP_FILE, PICTURE, CARD = "datamap.json", "map.png", "README.md"
-_SHARD_BYTES = 500_000_000
 _DRAWN = 1_000_000  # rows in a picture
 _PARTS = {"data", MAP_FILE, PICTURE, CARD}
 
@@ -71,9 +71,7 @@ def write_folder(ds: Dataset | DatasetDict, data_map: DataMap, out: Path, *, tit
     from hf_datamap.publish.card import render
 
     with _replacing(out) as (new, existing):
-        (new / "data").mkdir(parents=True)
-        for name, split in _splits(ds).items():
-            _write_split(split, new / "data", name)
+        write_splits(splits_of(ds), new / "data")
         data_map.save(new / MAP_FILE)
         draw(ds, data_map, new / PICTURE, title=title)
         (new / CARD).write_text(render(ds, data_map, existing=existing), encoding="utf-8")
@@ -109,7 +107,9 @@ def write_parts(data: Path, sample: Path, split: str, data_map: DataMap, out: Pa
         facts = gather(survey(told, layout_of(data_map.provenance)), data_map)
         if len(told) < data_map.rows:
             facts = facts.counted({split: data_map.rows})
-        config = Config(Place().config, "data", told.features, facts.splits, {split: _decoded(files)})
+        config = Config(
+            Place().config, "data", told.features, facts.splits, {split: sum(map(decoded_bytes_of_file, files))}
+        )
         (new / CARD).write_text(compose(facts, [config], Place(), existing), encoding="utf-8")
         shutil.move(data, new / "data")
 
@@ -124,12 +124,6 @@ def _read(files: Sequence[Path], split: str, names: list[str] | None = None, eve
         tables.append(table.take(list(range(-row % every, table.num_rows, every))) if every > 1 else table)
         row += table.num_rows
     return Dataset(pa.concat_tables(tables), split=split)
-
-
-def _decoded(files: Sequence[Path]) -> int:
-    """Bytes of all values."""
-    parts = [pq.read_metadata(file) for file in files]
-    return sum(part.row_group(group).total_byte_size for part in parts for group in range(part.num_row_groups))
 
 
 @contextmanager
@@ -147,16 +141,3 @@ def _replacing(out: Path) -> Iterator[tuple[Path, str]]:
             if (out / part).exists():
                 shutil.move(out / part, Path(scratch) / f"old-{part}")
             (new / part).replace(out / part)
-
-
-def _splits(ds: Dataset | DatasetDict) -> dict[str, Dataset]:
-    from datasets import DatasetDict
-
-    return dict(ds) if isinstance(ds, DatasetDict) else {str(ds.split or "train").partition("[")[0]: ds}
-
-
-def _write_split(ds: Dataset, folder: Path, name: str) -> None:
-    shards = max(1, math.ceil((ds.data.nbytes if ds._indices is None else ds._estimate_nbytes()) / _SHARD_BYTES))
-    for index in range(shards):
-        part = ds.shard(shards, index, contiguous=True) if shards > 1 else ds
-        part.to_parquet(folder / f"{name}-{index:05d}-of-{shards:05d}.parquet")

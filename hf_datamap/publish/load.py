@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING, overload
 
+from hf_datamap.data.shards import by_split
 from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.errors import CardError, DataMapError, MapError
 from hf_datamap.publish.card import FrontMatter
@@ -14,8 +14,6 @@ from hf_datamap.publish.plan import map_folder
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
-
-_SHARD: Final = re.compile(r"(?P<split>\w+(\.\w+)*)-\d{5}-of-\d{5}\.parquet")
 
 
 @overload
@@ -73,10 +71,7 @@ def _folder(folder: Path, split: str | None) -> tuple[Dataset | DatasetDict, Dat
     if not (folder / "datamap.json").is_file():
         raise MapError(f"{folder} holds no datamap.json: name a folder that `hf-datamap map` wrote")
     data_map = DataMap.load(folder / "datamap.json")
-    files: dict[str, list[str]] = {}
-    for path in sorted((folder / "data").glob("*.parquet")):
-        if shard := _SHARD.fullmatch(path.name):
-            files.setdefault(shard["split"], []).append(str(path))
+    files = by_split(map(str, (folder / "data").glob("*.parquet")))
     if not files:
         raise MapError(f"{folder} has a datamap.json but no data/<split>-00000-of-00001.parquet: map it again")
     if split is not None and split not in files:

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from hf_datamap.data import columns
+from hf_datamap.data.shards import splits_of
 from hf_datamap.datamap.datamap import DataMap
-from hf_datamap.datamap.index import Survey, layout_of, splits_of, survey
+from hf_datamap.datamap.index import Survey, layout_of, survey
 from hf_datamap.errors import HubError, MapError
 from hf_datamap.publish.card import Facts, FrontMatter, Place, gather, strip
 from hf_datamap.publish.card.escape import find_secret

@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from hf_datamap.data.shards import by_split
+
 Splits = dict[str, list[str]]
-_SHARD: Final = re.compile(r"(?P<split>\w+(\.\w+)*)-\d{5}-of-\d{5}\.parquet")
 #: Not data, whatever `datasets` would make of their names.
 _OURS: Final = "datamap/"
 
@@ -99,12 +100,8 @@ _NO_DATA: Final = frozenset({"README.md", "LICENSE", "dataset_infos.json"})
 
 def shards(files: Iterable[str], directory: str) -> dict[str, str]:
     """Return the shards in a folder that were pushed as such (``<split>-00000-of-00001.parquet``), and their split."""
-    found = {}
-    for path in files:
-        folder, _, leaf = path.rpartition("/")
-        if folder == directory and (shard := _SHARD.fullmatch(leaf)):
-            found[path] = shard["split"]
-    return found
+    inside = [path for path in files if path.rpartition("/")[0] == directory]
+    return {path: split for split, paths in by_split(inside).items() for path in paths}
 
 
 def without_infos(text: bytes, names: Collection[str]) -> bytes | None:

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from hf_datamap.data import columns
+from hf_datamap.data.shards import splits_of
 from hf_datamap.datamap.datamap import DataMap
-from hf_datamap.datamap.index import build_index, layout_of, read_rows, splits_of
+from hf_datamap.datamap.index import build_index, layout_of, read_rows
 from hf_datamap.datamap.plot import COLOURS
 from hf_datamap.errors import LayoutError, RowError
 from hf_datamap.publish.card.escape import plain

@@ -16,7 +16,8 @@ import pyarrow as pa
 from hf_datamap.data import Example, Layout, columns, detect_layout
 from hf_datamap.data.statistics import pooled_correlation, wilson_interval
 from hf_datamap.engine.budget import Budget, Usage
-from hf_datamap.engine.scheduler import engine, kind_of
+from hf_datamap.engine.run import kind_of
+from hf_datamap.engine.scheduler import engine
 from hf_datamap.engine.task import Score
 from hf_datamap.errors import MapError, RowError
 from hf_datamap.scorers.columns import ColumnScorer

@@ -26,6 +26,7 @@ import xxhash
 from hf_datamap.data import Layout, choose_layout, columns, detect_layout
 from hf_datamap.data.dataset import with_table
 from hf_datamap.data.parquet import Part, parquet_files, plan
+from hf_datamap.data.shards import shard_name
 from hf_datamap.datamap.cut import Cut
 from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.datamap.noise import NEEDED, corrected_table, probable_table, split_of
@@ -380,7 +381,7 @@ def _finish(parts: Sequence[Part], job: ShardJob, data_map: DataMap, crew: Crew,
     for folder in (data, sample):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-    paths = [data / f"{split}-{place:05d}-of-{len(parts):05d}.parquet" for place in range(len(parts))]
+    paths = [data / shard_name(split, place, len(parts)) for place in range(len(parts))]
     crew.finish(parts, job, data_map.cut, paths)
     title = str(data_map.provenance["source"].get("id", ""))
     write_parts(data, sample, split, data_map, out, title=title)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hf_datamap.data import Example, Layout, detect_layout
 from hf_datamap.engine.config import __version__
-from hf_datamap.engine.scheduler import SKIPPED_MARK, engine
+from hf_datamap.engine.run import SKIPPED_MARK
+from hf_datamap.engine.scheduler import engine
 from hf_datamap.engine.store import Keys, Store
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import DataMapError, RowError, ScorerError, Unanswered

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from hf_datamap.data import Example, Layout, columns, parse_path
 from hf_datamap.engine.budget import Budget, Usage
-from hf_datamap.engine.scheduler import engine, kind_of
+from hf_datamap.engine.run import kind_of
+from hf_datamap.engine.scheduler import engine
 from hf_datamap.errors import RowError
 from hf_datamap.scorers.columns import ColumnScorer, scores_at
 from hf_datamap.scoring.score_table import (

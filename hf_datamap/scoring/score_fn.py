@@ -17,7 +17,8 @@ from hf_datamap.data import Example, Layout, columns, detect_layout
 from hf_datamap.data.dataset import with_table
 from hf_datamap.data.values import is_message
 from hf_datamap.engine.config import __version__
-from hf_datamap.engine.scheduler import Run, engine
+from hf_datamap.engine.run import Run
+from hf_datamap.engine.scheduler import engine
 from hf_datamap.errors import DataMapError, LayoutError, RowError
 from hf_datamap.scorers.columns import ColumnScorer
 from hf_datamap.scoring.score_table import (
@@ -128,7 +129,7 @@ class ScoreFn:
                 try:
                     await asyncio.wrap_future(engine().start(run))
                 except asyncio.CancelledError:
-                    run.stopping = True
+                    run.stop()
                     raise
                 table = table_of(outcomes, self.scorer)
             return batch.answer(table)
@@ -181,7 +182,7 @@ class _RowByRow:
         ended = asyncio.wrap_future(engine().start(run), loop=self._loop)
         ended.add_done_callback(lambda done: self._fail([future for _, future in fresh], done))
         for _, future in fresh:
-            future.add_done_callback(lambda done: setattr(run, "stopping", run.stopping or done.cancelled()))
+            future.add_done_callback(lambda done: run.stop() if done.cancelled() else None)
         if not self._ticking:
             self._ticking = True
             self._release()

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from hf_datamap.data import EACH, Example, Layout, columns, parse_path
 from hf_datamap.engine.budget import Budget, Usage
-from hf_datamap.engine.scheduler import SKIPPED_MARK, Run
+from hf_datamap.engine.run import SKIPPED_MARK, Run
 from hf_datamap.engine.store import canonical
 from hf_datamap.engine.task import Score
 from hf_datamap.errors import RowError, ScorerError

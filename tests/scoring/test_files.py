@@ -27,15 +27,9 @@ from hf_datamap.errors import LayoutError, MapError, ScorerError, SourceError
 from hf_datamap.publish.folder import write_folder
 from hf_datamap.scoring.files import Threads, annotate_files, scratch_of
 from tests.rows import graded, rows
-from tests.servers.llm import LLMServer, error
+from tests.servers.llm import error
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def server():
-    with LLMServer(graded) as running:
-        yield running
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hf_datamap.datamap.index import layout_of, splits_of, survey
+from hf_datamap.data.shards import decoded_bytes, splits_of
+from hf_datamap.datamap.index import layout_of, survey
 from hf_datamap.publish.card.facts import Facts, gather
 from hf_datamap.publish.card.frontmatter import FrontMatter
 from hf_datamap.publish.card.metadata import Config, update
@@ -60,7 +61,7 @@ def render(
     features = next(iter(splits.values())).features
     rows = {name: len(split) for name, split in splits.items()}
     # datasets ignores the whole of dataset_info where a split lacks its size.
-    nbytes = {name: split.data.nbytes * len(split) // max(len(split.data), 1) for name, split in splits.items()}
+    nbytes = {name: decoded_bytes(split) for name, split in splits.items()}
     config = Config(place.config, directory, features, rows, nbytes)
     return compose(gather(survey(ds, layout_of(data_map.provenance)), data_map), [config], place, existing)
 

@@ -1,4 +1,4 @@
-"""Ray itself: the connection, the office's actor, pools, calls, and errors without their wrapping."""
+"""Ray itself: the connection, the coordinator's actor, pools, calls, and errors without their wrapping."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hf_datamap.engine import config
 from hf_datamap.engine.budget import Budget
 from hf_datamap.errors import DataMapError
-from hf_datamap.scoring.ray.workers import Desk
+from hf_datamap.scoring.ray.workers import CoordinatorActor
 from hf_datamap.scoring.score_table import AnyScorer
 
 if TYPE_CHECKING:
@@ -38,20 +38,24 @@ def connect(address: str | None) -> None:
 
 
 @contextmanager
-def an_office(budget: Budget) -> Iterator[Any]:
-    """An office on this machine, for as long as the work takes."""
+def coordinator_actor(budget: Budget) -> Iterator[Any]:
+    """A coordinator on this machine, for as long as the work takes."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    office = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote(budget, str(config.cache_dir()))
+    coordinator = (
+        ray.remote(CoordinatorActor)
+        .options(num_cpus=0, scheduling_strategy=here)
+        .remote(budget, str(config.cache_dir()))
+    )
     # As a call, not as an argument of the actor: Ray keeps those in its control store.
-    ray.get(office.give_secrets.remote(config.secrets()))
+    ray.get(coordinator.set_secrets.remote(config.secrets_for_workers()))
     try:
-        with plainly(lambda: ray.get(office.failure.remote())):
-            yield office
+        with plainly(lambda: ray.get(coordinator.failure.remote())):
+            yield coordinator
     finally:
-        office.__ray_terminate__.remote()
+        coordinator.__ray_terminate__.remote()
 
 
 def quiet() -> None:
