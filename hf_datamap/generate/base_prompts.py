@@ -10,7 +10,7 @@ from math import gcd
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from hf_datamap.engine.scheduler import engine
-from hf_datamap.engine.task import JSON, Answer, Ask, Task
+from hf_datamap.engine.task import JSON, Answer, Answerer, Ask, Task
 from hf_datamap.errors import GenerateError
 from hf_datamap.generate.seed_prompts import Seed
 
@@ -200,7 +200,7 @@ def vectors(embed: Embed, texts: Sequence[str]) -> np.ndarray:
     return np.array(found, np.float32)
 
 
-class _Asked:
+class _Asked(Answerer):
     """An embedder as the engine asks it: vectors are stored, lost requests repeated."""
 
     def __init__(self, embedder: Embedder) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from hf_datamap.curate.pair_candidates import Contrast
-    from hf_datamap.scoring.score_table import AnyScorer
+    from hf_datamap.scorers.base import ScorerLike
 
 #: Why a sample is no response.
 TRUNCATED: Final = "truncated: it ran out of tokens before it was done; raise max_tokens"
@@ -69,7 +69,7 @@ def rejection_sampling(
     top_p: float = 1.0,
     max_tokens: int = 1024,
     seed: int = 0,
-    scorer: AnyScorer | None = None,
+    scorer: ScorerLike | None = None,
     base_url: str | None = None,
     api_key: str | None = None,
     max_in_flight: int = 64,
@@ -211,7 +211,7 @@ def with_responses(prompts: Dataset, samples: Sequence[Sequence[Sample | str]]) 
 
 
 def map_samples(
-    ds: Dataset, scorer: AnyScorer | None, usage: Usage, budget: Budget | None, settings: Mapping[str, Any]
+    ds: Dataset, scorer: ScorerLike | None, usage: Usage, budget: Budget | None, settings: Mapping[str, Any]
 ) -> Sampled:
     """Score the responses and draw their map.
 

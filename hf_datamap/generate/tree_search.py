@@ -16,9 +16,9 @@ from hf_datamap.errors import GenerateError, Interrupted, Unanswered
 from hf_datamap.generate.rejection import Sampled, converse, map_samples, problem, read_requests
 from hf_datamap.generate.sampler import Continuer, Sample, Sampler, find_way, read_opinion
 from hf_datamap.generate.tree import Node, Rollout, Step, Tree
-from hf_datamap.scorers.base import Scorer
+from hf_datamap.scorers.adapter import as_scorer
+from hf_datamap.scorers.base import Scorer, ScorerLike, Way
 from hf_datamap.scorers.constraints import ConstraintScorer, parse_constraints
-from hf_datamap.scoring.score_table import is_cheap, score_here
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -90,7 +90,7 @@ def tree_search(
     top_p: float = 1.0,
     max_tokens: int = 1024,
     seed: int = 0,
-    scorer: Scorer | None = None,
+    scorer: ScorerLike | None = None,
     base_url: str | None = None,
     api_key: str | None = None,
     template: str | None = None,
@@ -132,8 +132,8 @@ def tree_search(
         EndpointError: the endpoint refuses every request, or does not go on with a given beginning.
     """
     plan = Plan(iterations, branching, step, max_depth, c_puct, self_weight, max_tokens, tokens_per_prompt)
-    verifier = scorer or ConstraintScorer()
-    if not is_cheap(verifier):
+    verifier = as_scorer(scorer or ConstraintScorer())
+    if verifier.way is not Way.INLINE:
         raise GenerateError(f"{type(verifier).__name__} cannot steer a search: the verifier must need no requests")
     sampler = Sampler(
         model,
@@ -261,12 +261,11 @@ class _Search:
         return "".join(steps)
 
     def _verified(self, text: str) -> float | None:
-        outcome = score_here(self.verifier, Example(self.example.prompt, [text], constraints=self.example.constraints))
-        if not isinstance(outcome, list) or outcome[0].value is None:
-            return None
-        if not 0 <= outcome[0].value <= 1:
-            raise GenerateError(f"the verifier gave {outcome[0].value}: scores that steer a search are 0 to 1")
-        return outcome[0].value
+        example = Example(self.example.prompt, [text], constraints=self.example.constraints)
+        (score,) = self.verifier.score_inline(example)
+        if score.value is not None and not 0 <= score.value <= 1:
+            raise GenerateError(f"the verifier gave {score.value}: scores that steer a search are 0 to 1")
+        return score.value
 
     async def _opinion(self, text: str) -> float | None:
         try:
