@@ -98,6 +98,7 @@ def to_pairs(
     Raises:
         PairError: no labels and no scores, an option that is unknown or does not fit, or no eligible pair.
     """
+    # Long: most of it documents the options.
     view = DatasetView(ds, layout)
     if view.layout is None:
         raise PairError(f"the dataset cannot be read: {view.layout_error}")

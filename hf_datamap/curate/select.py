@@ -291,6 +291,7 @@ def select(
     Raises:
         SelectionError: unknown strategy, missing column, several budgets or an impossible one.
     """
+    # Long: most of it documents the options.
     from datasets import DatasetDict
 
     name, rule = _strategy(strategy)

@@ -83,6 +83,7 @@ def audit(
         GateError: ``fail_on`` is malformed.
         MapError: ``ds`` is a streaming dataset or has no rows.
     """
+    # Long: most of it documents the options.
     gates = parse_gates(fail_on) if fail_on is not None else []
     if not 0 < least_probability < 1:
         raise DataMapError(f"least_probability must lie between 0 and 1, not {least_probability}")
@@ -91,16 +92,7 @@ def audit(
     log = context.log
     if context.texts is None:
         _without_texts(context, read_texts=read_texts)
-    suspects = Suspects.none(view.where)
-    context.labels = labels_to_check(view, log)
-    if context.labels is not None:
-        suspects = find_suspects(context, context.labels, least_probability)
-        agreement_by_group(context, context.labels)
-    for check in _CHECKS:
-        check(context)
-    if context.texts is not None:
-        for text_check in _TEXT_CHECKS:
-            text_check(context, context.texts)
+    suspects = _checked(context, least_probability)
     comparison = compare(context, _older_view(against, view)) if against is not None else None
     log.findings.sort(key=lambda finding: _ORDER[finding.severity])
     return AuditReport(
@@ -115,6 +107,21 @@ def audit(
         comparison=comparison,
         label_columns=_label_columns(view.layout),
     )
+
+
+def _checked(context: AuditContext, least_probability: float) -> Suspects:
+    """Run every check that the dataset allows; they write into the log."""
+    suspects = Suspects.none(context.view.where)
+    context.labels = labels_to_check(context.view, context.log)
+    if context.labels is not None:
+        suspects = find_suspects(context, context.labels, least_probability)
+        agreement_by_group(context, context.labels)
+    for check in _CHECKS:
+        check(context)
+    if context.texts is not None:
+        for text_check in _TEXT_CHECKS:
+            text_check(context, context.texts)
+    return suspects
 
 
 def _without_texts(context: AuditContext, *, read_texts: bool) -> None:
