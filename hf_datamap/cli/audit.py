@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
     from hf_datamap.curate.audit import AuditReport
+    from hf_datamap.datamap.datamap import DataMap
 
 _EXAMPLES = """\b
 Examples:
@@ -96,7 +97,15 @@ def command(
     layout = read_layout(layout_text)
     ds = scored(open_source(source, splits, config, revision, limit), layout)
     old = scored(open_source(against, splits, config, None, limit), layout) if against else None
-    report = audit(ds, layout=layout, fail_on=fail_on, against=old, read_texts=texts, least_probability=probability)
+    report = audit(
+        ds,
+        layout=layout,
+        data_map=_map_of(source),
+        fail_on=fail_on,
+        against=old,
+        read_texts=texts,
+        least_probability=probability,
+    )
     for path in reports:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(getattr(report, _FORMATS[path.suffix])(), encoding="utf-8")
@@ -105,6 +114,15 @@ def command(
         _repair(ds, report, fixes, action, [name.strip() for name in fix_rows.split(",") if name.strip()])
     click.echo(report.to_json() if as_json else report.to_markdown(), nl=as_json)
     context.exit(0 if report.passed else 1)
+
+
+def _map_of(source: str) -> DataMap | None:
+    """The map in a mapped folder, which knows how the rows were scored."""
+    from hf_datamap.datamap.datamap import DataMap
+    from hf_datamap.publish.folder import MAP_FILE
+
+    path = Path(source) / MAP_FILE
+    return DataMap.load(path) if path.is_file() else None
 
 
 def _repair(ds: Dataset | DatasetDict, report: AuditReport, out: Path, action: str, checks: list[str]) -> None:
