@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenConfig:
     """One configuration on disk.
 
     Attributes:
@@ -44,9 +44,9 @@ def shard_bytes(max_shard_size: int | str | None) -> int:
     from datasets import config as settings
     from datasets.utils.py_utils import convert_file_size_to_int
 
-    wanted = settings.MAX_SHARD_SIZE if max_shard_size is None else max_shard_size
+    requested = settings.MAX_SHARD_SIZE if max_shard_size is None else max_shard_size
     try:
-        size = int(convert_file_size_to_int(wanted))
+        size = int(convert_file_size_to_int(requested))
     except ValueError:
         size = 0
     if size < 1:
@@ -54,7 +54,7 @@ def shard_bytes(max_shard_size: int | str | None) -> int:
     return size
 
 
-def write_config(name: str, directory: str, splits: Mapping[str, Dataset], folder: Path, limit: int) -> Written:
+def write_config(name: str, directory: str, splits: Mapping[str, Dataset], folder: Path, limit: int) -> WrittenConfig:
     """Write the splits of one configuration as Parquet shards.
 
     Args:
@@ -78,7 +78,7 @@ def write_config(name: str, directory: str, splits: Mapping[str, Dataset], folde
         nbytes[split] = sum(map(decoded_bytes_of_file, shards))
     rows = {split: len(ds) for split, ds in splits.items()}
     download = sum(local.stat().st_size for local in files.values())
-    return Written(Config(name, directory, features, rows, nbytes, download_size=download), files)
+    return WrittenConfig(Config(name, directory, features, rows, nbytes, download_size=download), files)
 
 
 def write_index(index: pa.Table, path: Path) -> None:
