@@ -23,7 +23,7 @@ from hf_datamap.scorers.constraints import ConstraintScorer, parse_constraints
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_datamap.curate.pairing import Contrast
+    from hf_datamap.curate.pair_candidates import Contrast
 
 _LEAST_TOKENS: Final = 16  # that a continuation may have, however long its beginning
 
