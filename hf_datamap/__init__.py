@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.errors import SourceError as SourceError
     from hf_datamap.errors import Unanswered as Unanswered
     from hf_datamap.publish.load import load as load
+    from hf_datamap.publish.push import preview_card as preview_card
     from hf_datamap.publish.push import push_to_hub as push_to_hub
     from hf_datamap.publish.space import deploy_space as deploy_space
     from hf_datamap.scorers.auto import auto_scorer as auto_scorer
@@ -121,7 +122,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Unanswered",
         ],
         "publish.load": ["load"],
-        "publish.push": ["push_to_hub"],
+        "publish.push": ["preview_card", "push_to_hub"],
         "publish.space": ["deploy_space"],
         "scorers.auto": ["auto_scorer"],
         "scorers.base": ["Scorer"],

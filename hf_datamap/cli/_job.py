@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from hf_datamap.data import Layout
     from hf_datamap.engine.budget import Prices
-    from hf_datamap.scoring.score_table import AnyScorer
+    from hf_datamap.scorers.base import Scorer
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -77,7 +77,7 @@ class Job:
 
     ds: Dataset
     layout: Layout
-    scorer: AnyScorer
+    scorer: Scorer
     prices: Prices | None
     source: dict[str, Any]
 

@@ -36,6 +36,7 @@ def run_shards(
     overwrite: bool,
 ) -> DataMap:
     """Map SOURCE part by part, and write the folder."""
+    from hf_datamap.data.shards import split_name
     from hf_datamap.engine.budget import Budget
     from hf_datamap.scoring.files import annotate_files
 
@@ -51,7 +52,7 @@ def run_shards(
         correct_noise=correct_noise,
         approximate=approximate,
         keep=keep,
-        split=(options.get("split") or "train").partition("[")[0],
+        split=split_name(options.get("split")),
         crew=_crew(engine, address, workers),
         overwrite=overwrite,
         progress=True,

@@ -57,9 +57,11 @@ def split_names(source: str, config: str | None = None, revision: str | None = N
     """The splits of a data set; none for a file."""
     from datasets import get_dataset_split_names
 
+    from hf_datamap.data.exchange import settle
     from hf_datamap.errors import SourceError
 
     path = Path(source).expanduser()
+    settle(path)
     if path.is_file():
         return ()
     if (saved := path / "dataset_dict.json").is_file():
@@ -108,10 +110,7 @@ def check_new(out: Path) -> None:
 
 
 def write_parquet(ds: Dataset | DatasetDict, folder: Path) -> None:
-    """Write each split as a Parquet file under ``folder``."""
-    from datasets import DatasetDict
+    """Write each split as Parquet shards under ``folder``."""
+    from hf_datamap.data.shards import splits_of, write_splits
 
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = ds if isinstance(ds, DatasetDict) else {str(ds.split or "train").partition("[")[0]: ds}
-    for name, part in parts.items():
-        part.to_parquet(folder / f"{name}-00000-of-00001.parquet")
+    write_splits(splits_of(ds), folder)

@@ -79,9 +79,8 @@ def command(*, out: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN40
     click.echo(f"{len(ds):,} prompts ({shares}), {bases:,} base prompts -> {out}")
     if writer:
         by_writer = ", ".join(f"{name}: {count:,}" for name, count in writers.items())
-        click.echo(
-            f"written by    {by_writer} ({writer.usage.requests:,} requests, {writer.usage.from_store:,} from the store)"
-        )
+        usage = writer.usage
+        click.echo(f"written by    {by_writer} ({usage.requests:,} requests, {usage.from_store:,} from the store)")
         if writer.usage.stopped:
             click.echo(f"stopped early {writer.usage.stopped}; raise it and run the same command to go on")
     click.echo(f"next          hf-datamap sample {out} --method rs --model MODEL --base-url URL --out samples")

@@ -126,10 +126,10 @@ def check_out(out: Path, job: dict[str, str], *, overwrite: bool) -> None:
         return
     earlier_job = json.loads((out / JOB_FILE).read_text(encoding="utf-8")) if (out / JOB_FILE).is_file() else {}
     for name, value in job.items():
-        if earlier_job.get(name) != value:
+        if (earlier := earlier_job.get(name)) != value:
             raise click.UsageError(
-                f"--out {out} holds another job: its {name} is {earlier_job.get(name)}, not {value}. Name another folder, or "
-                "pass --overwrite."
+                f"--out {out} holds another job: its {name} is {earlier}, not {value}. Name another folder, or pass "
+                "--overwrite."
             )
 
 

@@ -115,7 +115,7 @@ class Usage:
     answered: int = 0
     next_turn: float = 0.0
 
-    def paid(self, input_tokens: int, output_tokens: int) -> None:
+    def count_answer(self, input_tokens: int, output_tokens: int) -> None:
         """Count an answer."""
         self.answered += 1
         self.input_tokens += input_tokens
@@ -128,12 +128,12 @@ class Usage:
         self.failed.update(more.failed)
         self.stopped = self.stopped or more.stopped
 
-    async def admit(self, budget: Budget, guess: tuple[int, int] = (0, 0)) -> str:
+    async def admit(self, budget: Budget, estimate: tuple[int, int] = (0, 0)) -> str:
         """Wait for the turn of a request; say why it may not be sent, nothing when it may.
 
         Args:
             budget: the limits.
-            guess: see `exceeds`.
+            estimate: see `exceeds`.
         """
         if budget.rate is not None:
             now = asyncio.get_running_loop().time()
@@ -141,21 +141,21 @@ class Usage:
             self.next_turn = turn + 1 / budget.rate
             if turn > now:
                 await asyncio.sleep(turn - now)
-        return self.exceeds(budget, guess)
+        return self.exceeds(budget, estimate)
 
-    def exceeds(self, budget: Budget, guess: tuple[int, int] = (0, 0)) -> str:
+    def exceeds(self, budget: Budget, estimate: tuple[int, int] = (0, 0)) -> str:
         """Why the next request may not be sent; empty when it may.
 
         Requests under way are counted at the average size of those answered, so that many in flight do not overshoot.
 
         Args:
             budget: the limits.
-            guess: tokens sent and received for a request, used until the first answer.
+            estimate: tokens sent and received for a request, used until the first answer.
         """
         if budget.requests is not None and self.requests >= budget.requests:
             return f"budget of {budget.requests:,} requests reached"
         ahead = self.in_flight + 1
-        size = (self.input_tokens / self.answered, self.output_tokens / self.answered) if self.answered else guess
+        size = (self.input_tokens / self.answered, self.output_tokens / self.answered) if self.answered else estimate
         sent, received = self.input_tokens + ahead * size[0], self.output_tokens + ahead * size[1]
         if budget.tokens is not None and (budget.tokens == 0 or sent + received > budget.tokens):
             return f"budget of {budget.tokens:,} tokens reached"

@@ -46,7 +46,7 @@ def _slot(base_url: str, model: str) -> str:
     return hashlib.blake2b(f"{base_url}\n{model}".encode(), digest_size=8).hexdigest()
 
 
-def keep_key(base_url: str, model: str, key: str) -> None:
+def remember_key(base_url: str, model: str, key: str) -> None:
     """Remember the key of an endpoint for this process and those it starts."""
     _KEYS[_slot(base_url, model)] = key
 
@@ -63,20 +63,20 @@ def share_keys() -> None:
         os.environ[_SHARED + slot] = key
 
 
-def secrets() -> dict[str, str]:
-    """Return what a worker on another machine needs to ask in our name: for its memory, never to be written down."""
-    found = {_SHARED + slot: key for slot, key in _KEYS.items()}
-    named = ("OPENAI_API_KEY", "HF_TOKEN", "HF_ENDPOINT")
-    found |= {name: value for name in named if (value := os.environ.get(name))}
-    if "HF_TOKEN" not in found:
+def secrets_for_workers() -> dict[str, str]:
+    """Return what a worker on another machine needs to send requests in our name; to be held in memory only."""
+    secrets = {_SHARED + slot: key for slot, key in _KEYS.items()}
+    variables = ("OPENAI_API_KEY", "HF_TOKEN", "HF_ENDPOINT")
+    secrets |= {name: value for name in variables if (value := os.environ.get(name))}
+    if "HF_TOKEN" not in secrets:
         from huggingface_hub import get_token
 
         if token := get_token():
-            found["HF_TOKEN"] = token
-    return found
+            secrets["HF_TOKEN"] = token
+    return secrets
 
 
-def take_secrets(given: Mapping[str, str]) -> None:
-    """Take what `secrets` gave in another process; what is set here already stays."""
-    for name, value in given.items():
+def adopt_secrets(secrets: Mapping[str, str]) -> None:
+    """Take over what `secrets_for_workers` gave in another process; what is set in this one stays."""
+    for name, value in secrets.items():
         os.environ.setdefault(name, value)

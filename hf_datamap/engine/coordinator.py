@@ -1,6 +1,6 @@
-"""What workers on several machines share: one score store, one budget and rate, and what they may know of secrets.
+"""What workers on several machines share: one score store, one budget and rate, and the secrets they need.
 
-Nothing in here knows how the office is reached: `hf_datamap.ray` puts it into an actor.
+Nothing in here knows how the coordinator is reached: `hf_datamap.scoring.ray` puts it into an actor.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.engine.store import Store
 from hf_datamap.engine.task import Answer
 
-_MOST: Final = 16  # requests that a worker may send before it asks again
+_MAX_GRANT: Final = 16  # requests that a worker may send before it asks again
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class WorkerReport:
     """What a worker has done since its last report.
 
     Attributes:
@@ -38,24 +38,24 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """What a worker may do.
+class RequestGrant:
+    """How many requests a worker may send, and when.
 
     Attributes:
-        granted: requests it may send.
+        requests: requests that it may send.
         delay: seconds until the first of them.
         spacing: seconds between two.
-        reason: why there are no more; empty when there may be.
+        reason: why no more are granted; empty when more may be.
     """
 
-    granted: int
+    requests: int
     delay: float
     spacing: float
     reason: str
 
 
-class Office:
-    """Keeps answers, grants requests. One per job, on the machine of the driver.
+class Coordinator:
+    """Keeps answers and grants requests. One per job, on the machine of the driver.
 
     Args:
         budget: what all workers together may spend.
@@ -66,31 +66,31 @@ class Office:
         self._store = Store(Path(folder))
         self._budget, self._usage = budget, Usage()
         self._secrets: dict[str, str] = {}
-        self._next = 0.0  # when the next request may be sent, on the clock of this process
+        self._next_turn = 0.0  # when the next request may be sent, on the clock of this process
 
-    def give_secrets(self, secrets: Mapping[str, str]) -> None:
-        """Keep in memory what workers need to ask in the driver's name."""
+    def set_secrets(self, secrets: Mapping[str, str]) -> None:
+        """Hold in memory what workers need to send requests in the driver's name."""
         self._secrets = dict(secrets)
 
     def secrets(self) -> dict[str, str]:
-        """What `give_secrets` left."""
+        """Return what `set_secrets` was given."""
         return self._secrets
 
-    def look_up(self, keys: list[bytes]) -> dict[bytes, Answer]:
-        """Answers that are there already."""
+    def get(self, keys: list[bytes]) -> dict[bytes, Answer]:
+        """Return the stored answers among ``keys``."""
         return self._store.get(keys)
 
-    def keep(self, key: bytes, answer: Answer) -> None:
-        """Keep an answer; safe from the death of the worker that bought it, and of this process, on return."""
+    def put(self, key: bytes, answer: Answer) -> None:
+        """Store an answer; on return it survives the death of this process and of the worker that bought it."""
         self._store.put(key, answer)
 
-    def lease(self, wanted: int, report: Report, guess: tuple[int, int], now: float) -> Lease:
+    def grant(self, requested: int, report: WorkerReport, estimate: tuple[int, int], now: float) -> RequestGrant:
         """Take a report, and grant further requests.
 
         Args:
-            wanted: how many at most.
+            requested: how many at most.
             report: what the worker has done.
-            guess: tokens sent and received for a request, as long as no answer tells.
+            estimate: tokens sent and received by one request, used until an answer says how many it takes.
             now: this process's clock.
         """
         usage = self._usage
@@ -100,118 +100,118 @@ class Office:
         usage.input_tokens += report.input_tokens
         usage.output_tokens += report.output_tokens
         granted, reason = 0, ""
-        while granted < min(wanted, _MOST) and not (reason := usage.exceeds(self._budget, guess)):
+        while granted < min(requested, _MAX_GRANT) and not (reason := usage.exceeds(self._budget, estimate)):
             usage.requests += 1
             usage.in_flight += 1
             granted += 1
         if self._budget.rate is None:
-            return Lease(granted, 0.0, 0.0, reason)
+            return RequestGrant(granted, 0.0, 0.0, reason)
         spacing = 1 / self._budget.rate
-        start = max(now, self._next)
-        self._next = start + granted * spacing
-        return Lease(granted, start - now, spacing, reason)
+        start = max(now, self._next_turn)
+        self._next_turn = start + granted * spacing
+        return RequestGrant(granted, start - now, spacing, reason)
 
 
-class Reached(Protocol):
-    """How a worker reaches the office."""
+class CoordinatorClient(Protocol):
+    """How a worker reaches the coordinator."""
 
-    def look_up(self, keys: list[bytes]) -> dict[bytes, Answer]:
-        """See `Office`; waits for the result."""
+    def get(self, keys: list[bytes]) -> dict[bytes, Answer]:
+        """See `Coordinator`; waits for the result."""
         ...
 
-    def keep(self, key: bytes, answer: Answer) -> None:
-        """See `Office`; returns at once."""
+    def put(self, key: bytes, answer: Answer) -> None:
+        """See `Coordinator`; returns at once."""
         ...
 
-    def settle(self) -> None:
-        """Wait until everything that was given to `keep` is kept."""
+    def flush(self) -> None:
+        """Wait until everything that was given to `put` is stored."""
         ...
 
-    async def lease(self, wanted: int, report: Report, guess: tuple[int, int]) -> Lease:
-        """See `Office`."""
+    async def grant(self, requested: int, report: WorkerReport, estimate: tuple[int, int]) -> RequestGrant:
+        """See `Coordinator`."""
         ...
 
 
 class SharedStore:
-    """The office's store, as the engine of a worker uses it.
+    """The coordinator's store, as the engine of a worker uses it.
 
     The engine looks keys up many at a time, and each once more before it is bought, in case another run has bought it
-    in between: that second look asks nobody.
+    in between. That second look is answered from memory.
 
     Args:
-        office: the office.
+        client: reaches the coordinator.
     """
 
-    def __init__(self, office: Reached) -> None:
-        self._office = office
-        self._absent: set[bytes] = set()
+    def __init__(self, client: CoordinatorClient) -> None:
+        self._client = client
+        self._missing_keys: set[bytes] = set()
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, Answer]:
-        """Return the answers there are among ``keys``."""
-        wanted = list(keys)
-        if len(wanted) == 1 and wanted[0] in self._absent:
-            self._absent.discard(wanted[0])
+        """Return the stored answers among ``keys``."""
+        requested_keys = list(keys)
+        if len(requested_keys) == 1 and requested_keys[0] in self._missing_keys:
+            self._missing_keys.discard(requested_keys[0])
             return {}
-        found = self._office.look_up(wanted) if wanted else {}
-        self._absent.update(key for key in wanted if key not in found)
-        return found
+        cached_answers = self._client.get(requested_keys) if requested_keys else {}
+        self._missing_keys.update(key for key in requested_keys if key not in cached_answers)
+        return cached_answers
 
     def put(self, key: bytes, answer: Answer) -> None:
-        """Keep an answer."""
-        self._office.keep(key, answer)
+        """Store an answer."""
+        self._client.put(key, answer)
 
-    def settle(self) -> None:
-        """Wait until all answers are kept, and forget what was absent."""
-        self._office.settle()
-        self._absent.clear()
+    def flush(self) -> None:
+        """Wait until all answers are stored, and forget which keys were missing."""
+        self._client.flush()
+        self._missing_keys.clear()
 
 
 @dataclass(slots=True)
-class LeasedUsage(Usage):
-    """What a worker spends of a budget that all workers share: every request needs a grant of the office.
+class SharedUsage(Usage):
+    """What a worker spends of a budget that all workers share: every request needs a grant of the coordinator.
 
     Attributes:
-        office: the office.
+        client: reaches the coordinator.
     """
 
-    office: Any = None
-    _left: int = 0
+    client: Any = None
+    _granted: int = 0
     _turn: float = 0.0
     _spacing: float = 0.0
-    _over: str = ""
-    _told: Report = field(default_factory=Report)
-    _asking: asyncio.Lock | None = None
+    _ended: str = ""
+    _reported: WorkerReport = field(default_factory=WorkerReport)
+    _grant_lock: asyncio.Lock | None = None
 
-    async def admit(self, budget: Budget, guess: tuple[int, int] = (0, 0)) -> str:
-        """See `Usage.admit`; the budget is the office's."""
+    async def admit(self, budget: Budget, estimate: tuple[int, int] = (0, 0)) -> str:
+        """See `Usage.admit`; the budget is the coordinator's."""
         del budget
-        self._asking = self._asking or asyncio.Lock()
-        async with self._asking:
-            if not self._left and not self._over:
-                await self._ask(guess)
-            if not self._left:
-                return self._over
-            self._left -= 1
+        self._grant_lock = self._grant_lock or asyncio.Lock()
+        async with self._grant_lock:
+            if not self._granted and not self._ended:
+                await self._request_grant(estimate)
+            if not self._granted:
+                return self._ended
+            self._granted -= 1
             turn, self._turn = self._turn, self._turn + self._spacing
         if (wait := turn - asyncio.get_running_loop().time()) > 0:
             await asyncio.sleep(wait)
         return ""
 
-    async def _ask(self, guess: tuple[int, int]) -> None:
-        lease = await self.office.lease(_MOST, self.report(), guess)
-        self._left, self._over = lease.granted, "" if lease.granted else lease.reason
-        self._turn, self._spacing = asyncio.get_running_loop().time() + lease.delay, lease.spacing
+    async def _request_grant(self, estimate: tuple[int, int]) -> None:
+        grant = await self.client.grant(_MAX_GRANT, self.report(), estimate)
+        self._granted, self._ended = grant.requests, "" if grant.requests else grant.reason
+        self._turn, self._spacing = asyncio.get_running_loop().time() + grant.delay, grant.spacing
 
-    def report(self, *, last: bool = False) -> Report:
-        """What was done since the last report.
+    def report(self, *, last: bool = False) -> WorkerReport:
+        """Return what was done since the last report.
 
         Args:
             last: whether no request will follow: grants that are left are given back.
         """
-        before, finished = self._told, self.requests - self.in_flight
-        self._told = Report(finished, self.answered, self.input_tokens, self.output_tokens)
-        unused, self._left = (self._left, 0) if last else (0, self._left)
-        return Report(
+        before, finished = self._reported, self.requests - self.in_flight
+        self._reported = WorkerReport(finished, self.answered, self.input_tokens, self.output_tokens)
+        unused, self._granted = (self._granted, 0) if last else (0, self._granted)
+        return WorkerReport(
             finished - before.finished,
             self.answered - before.answered,
             self.input_tokens - before.input_tokens,

@@ -46,7 +46,7 @@ class Endpoint:
     """A chat model behind an OpenAI-compatible API.
 
     The key is kept out of the pickled state, so that it never reaches a fingerprint; see
-    `hf_datamap.engine.config.keep_key`.
+    `hf_datamap.engine.config.remember_key`.
 
     Args:
         model: model name, as the endpoint spells it.
@@ -69,7 +69,7 @@ class Endpoint:
         self.timeout = timeout
         self.base_url = _checked((base_url or config.base_url() or _OPENAI).rstrip("/"))
         if api_key:
-            config.keep_key(self.base_url, model, _sendable(api_key))
+            config.remember_key(self.base_url, model, _sendable(api_key))
         self._start()
 
     def _start(self) -> None:

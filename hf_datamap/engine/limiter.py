@@ -9,15 +9,22 @@ from hf_datamap.engine.store import Keys
 from hf_datamap.engine.task import JSON, Answer
 from hf_datamap.errors import Overloaded
 
-TOO_LONG = 600.0  # seconds an endpoint may ask us to wait before we give the request up
+MAX_WAIT = 600.0  # seconds an endpoint may ask us to wait before we give the request up
+_LOWERED = 0.7  # share of the concurrency that is kept after "too many requests"
+_RAISED = 0.05  # share that is added for every round of answers without trouble
 
 
-class Lane:
-    """Concurrency towards one endpoint: at most ``limit`` in flight, fewer when it is overloaded."""
+class Limiter:
+    """Limits concurrency towards one endpoint: additive increase, multiplicative decrease, as TCP does.
 
-    def __init__(self, greatest: int, identity: JSON) -> None:
-        self.greatest = greatest
-        self.limit = float(greatest)
+    Args:
+        max_in_flight: greatest number of requests under way; fewer while the endpoint is overloaded.
+        identity: what the answers depend on; makes their keys.
+    """
+
+    def __init__(self, max_in_flight: int, identity: JSON) -> None:
+        self.max_in_flight = max_in_flight
+        self.limit = float(max_in_flight)
         self.keys = Keys(identity if isinstance(identity, dict) else {"identity": identity})
         self.pending: dict[bytes, asyncio.Future[Answer]] = {}
         self.answered = 0
@@ -41,7 +48,7 @@ class Lane:
                 try:
                     await turn
                 except asyncio.CancelledError:
-                    self._wake()  # the turn may have been ours already: pass it on
+                    self._wake()  # the turn may have been given to us already: pass it on
                     raise
 
     async def __aexit__(self, *_: object) -> None:
@@ -59,21 +66,23 @@ class Lane:
     def succeeded(self) -> None:
         """Count an answer, and allow a little more."""
         self.answered += 1
-        if self.limit < self.greatest:  # 5 % more for every round of answers without trouble
-            self.limit = min(float(self.greatest), self.limit + max(1.0, 0.05 * self.limit) / max(self.limit, 1.0))
+        if self.limit < self.max_in_flight:
+            step = max(1.0, _RAISED * self.limit) / max(self.limit, 1.0)
+            self.limit = min(float(self.max_in_flight), self.limit + step)
 
-    def refused(self, error: Exception) -> None:
-        """Send nobody after the one who was told that nothing will be answered."""
+    def fail_waiting(self, error: Exception) -> None:
+        """After a fatal error, fail every request that waits for this endpoint."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_exception(error)
 
     def overloaded(self, trouble: Overloaded) -> None:
-        """Allow less, and wait as long as was asked."""
+        """Allow less, and wait as long as the endpoint asked."""
         now = asyncio.get_running_loop().time()
-        if trouble.congestion and now - self._lowered_at > 1.0:  # one cut per burst of refusals
-            self.limit = max(1.0, 0.7 * self.limit)
+        # All requests of a burst are refused together: that is one reason to slow down, not many.
+        if trouble.congestion and now - self._lowered_at > 1.0:
+            self.limit = max(1.0, _LOWERED * self.limit)
             self._lowered_at = now
         if trouble.congestion and trouble.retry_after:
-            self._paused_until = max(self._paused_until, now + min(trouble.retry_after, TOO_LONG))
+            self._paused_until = max(self._paused_until, now + min(trouble.retry_after, MAX_WAIT))

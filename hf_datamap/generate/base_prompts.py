@@ -10,7 +10,7 @@ from math import gcd
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from hf_datamap.engine.scheduler import engine
-from hf_datamap.engine.task import JSON, Answer, Ask, Task
+from hf_datamap.engine.task import JSON, Answer, Answerer, Ask, Task
 from hf_datamap.errors import GenerateError
 from hf_datamap.generate.seed_prompts import SeedPrompt
 from hf_datamap.generate.vocabulary import AUDIENCES, TONES
@@ -193,7 +193,7 @@ def embed_texts(embed: Embed, texts: Sequence[str]) -> np.ndarray:
     return np.array(vectors, np.float32)
 
 
-class _EmbeddingJob:
+class _EmbeddingJob(Answerer):
     """An embedder in the form that the engine asks: vectors are stored, and lost requests are repeated."""
 
     def __init__(self, embedder: Embedder) -> None:

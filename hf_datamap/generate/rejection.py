@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from hf_datamap.data.example import Message
 from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.engine.budget import Budget, Usage
-from hf_datamap.engine.scheduler import Talk, engine, kind_of
+from hf_datamap.engine.run import Talk, kind_of
+from hf_datamap.engine.scheduler import engine
 from hf_datamap.engine.task import Ask
 from hf_datamap.errors import GenerateError, Interrupted, Unanswered
 from hf_datamap.generate.pair_counts import Yield, count_yields
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from hf_datamap.curate.pairing import Contrast
-    from hf_datamap.scoring.score_table import AnyScorer
+    from hf_datamap.scorers.base import ScorerLike
 
 #: Why a sample is unusable.
 TRUNCATED: Final = "truncated: it ran out of tokens before it was done; raise max_tokens"
@@ -69,7 +70,7 @@ def rejection_sampling(
     top_p: float = 1.0,
     max_tokens: int = 1024,
     seed: int = 0,
-    scorer: AnyScorer | None = None,
+    scorer: ScorerLike | None = None,
     base_url: str | None = None,
     api_key: str | None = None,
     max_in_flight: int = 64,
@@ -214,7 +215,7 @@ def with_responses(prompts: Dataset, samples: Sequence[Sequence[Sample | str]]) 
 
 
 def map_samples(
-    dataset: Dataset, scorer: AnyScorer | None, usage: Usage, budget: Budget | None, settings: Mapping[str, Any]
+    dataset: Dataset, scorer: ScorerLike | None, usage: Usage, budget: Budget | None, settings: Mapping[str, Any]
 ) -> Sampled:
     """Score the responses and fit their map.
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from hf_datamap.data.example import Message
 from hf_datamap.engine.endpoint import Endpoint
-from hf_datamap.engine.task import JSON, Answer, Ask, Task
+from hf_datamap.engine.task import JSON, Answer, Answerer, Ask, Task
 from hf_datamap.errors import EndpointError, GenerateError, Unanswered
 
 _VERSION: Final = 1
@@ -54,7 +54,7 @@ class Sample:
         return cls(str(value["text"]), str(value["finish"]), int(value["tokens"]), value["logprob"])  # type: ignore[arg-type] # written by answer()
 
 
-class Sampler:
+class Sampler(Answerer):
     """Draws samples from a model. The engine stores, retries and budgets each of them.
 
     Args:

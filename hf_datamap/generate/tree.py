@@ -18,8 +18,8 @@ Step: TypeAlias = 'Literal["sentence", "line"] | int'
 
 #: A step begins with the white space before it. No prefix ends in a space, because tokenizers join spaces to the word
 #: after them and would continue such a prefix with an unlikely token.
-_SENTENCE: Final = re.compile(r"\s*(?:\S[^\n]*?[.!?][\"')\]*]*(?=\s|\Z)|\S[^\n]*)")
-_LINE: Final = re.compile(r"\s*\S[^\n]*")
+_SENTENCE: Final = re.compile(r"\s*(?:\S[^\n]*?[.!?][\"')\]*]*(?=\s|\Z)|\S(?:[^\n]*\S)?)")
+_LINE: Final = re.compile(r"\s*\S(?:[^\n]*\S)?")
 _WORD: Final = re.compile(r"\s*\S+")
 
 

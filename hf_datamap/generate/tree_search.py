@@ -11,7 +11,7 @@ from hf_datamap.data.detect import detect_layout
 from hf_datamap.data.example import Example, Message
 from hf_datamap.data.values import parse_constraints
 from hf_datamap.engine.budget import Budget, Usage
-from hf_datamap.engine.scheduler import kind_of
+from hf_datamap.engine.run import kind_of
 from hf_datamap.engine.task import Ask
 from hf_datamap.errors import GenerateError, Interrupted, Unanswered
 from hf_datamap.generate.rejection import (
@@ -31,9 +31,9 @@ from hf_datamap.generate.sampler import (
 )
 from hf_datamap.generate.tree import Node, Rollout, Step, Tree
 from hf_datamap.generate.tree_tables import node_table, with_rollouts
-from hf_datamap.scorers.base import Scorer
+from hf_datamap.scorers.adapter import as_scorer
+from hf_datamap.scorers.base import Scorer, ScorerLike, Way
 from hf_datamap.scorers.constraints.scorer import ConstraintScorer
-from hf_datamap.scoring.score_table import is_cheap, score_here
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -111,7 +111,7 @@ def tree_search(
     top_p: float = 1.0,
     max_tokens: int = 1024,
     seed: int = 0,
-    scorer: Scorer | None = None,
+    scorer: ScorerLike | None = None,
     base_url: str | None = None,
     api_key: str | None = None,
     template: str | None = None,
@@ -154,8 +154,8 @@ def tree_search(
         EndpointError: the endpoint refuses every request, or does not continue a given prefix.
     """
     options = SearchOptions(iterations, branching, step, max_depth, c_puct, self_weight, max_tokens, tokens_per_prompt)
-    verifier = scorer or ConstraintScorer()
-    if not is_cheap(verifier):
+    verifier = as_scorer(scorer or ConstraintScorer())
+    if verifier.way is not Way.INLINE:
         raise GenerateError(f"{type(verifier).__name__} cannot steer a search: the verifier must need no requests")
     sampler = Sampler(
         model,
@@ -285,12 +285,11 @@ class _Search:
 
     def _verify(self, text: str) -> float | None:
         """Return the verifier's score of an answer, None when it gives none."""
-        outcome = score_here(self.verifier, Example(self.example.prompt, [text], constraints=self.example.constraints))
-        if not isinstance(outcome, list) or outcome[0].value is None:
-            return None
-        if not 0 <= outcome[0].value <= 1:
-            raise GenerateError(f"the verifier gave {outcome[0].value}: scores that steer a search are 0 to 1")
-        return outcome[0].value
+        example = Example(self.example.prompt, [text], constraints=self.example.constraints)
+        (score,) = self.verifier.score_inline(example)
+        if score.value is not None and not 0 <= score.value <= 1:
+            raise GenerateError(f"the verifier gave {score.value}: scores that steer a search are 0 to 1")
+        return score.value
 
     async def _evaluate_itself(self, text: str) -> float | None:
         """Return how sure the model is that its answer does what was asked, None when it does not say."""

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from hf_datamap.data import columns
+from hf_datamap.data.shards import splits_of
 from hf_datamap.datamap.datamap import DataMap
-from hf_datamap.datamap.index import build_index, layout_of, read_rows, splits_of
+from hf_datamap.datamap.index import build_index, layout_of, read_rows
 from hf_datamap.datamap.plot import COLOURS
 from hf_datamap.errors import LayoutError, RowError
 from hf_datamap.publish.card.escape import plain
@@ -104,11 +105,11 @@ def _prompts(split: Dataset, layout: Layout | None) -> list[str]:
 
 def _bounds(index: pa.Table) -> list[dict[str, Any]]:
     names = index["split"].to_pylist()
-    found: list[dict[str, Any]] = []
+    bounds: list[dict[str, Any]] = []
     for name in dict.fromkeys(names):
         start = names.index(name)
-        found.append({"name": name, "start": start, "end": start + names.count(name)})
-    return found
+        bounds.append({"name": name, "start": start, "end": start + names.count(name)})
+    return bounds
 
 
 def _base64(values: np.ndarray) -> str:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from hf_datamap.data import Layout, detect_layout
 from hf_datamap.engine import config
 from hf_datamap.errors import ScorerError
+from hf_datamap.scorers.base import Scorer
 from hf_datamap.scorers.registry import WAYS, parse_scorer
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features, IterableDataset
 
-    from hf_datamap.scoring.score_table import AnyScorer
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def auto_scorer(
     *,
     layout: Layout | None = None,
     **judge: Any,  # noqa: ANN401 - LLMJudge checks them
-) -> AnyScorer:
+) -> Scorer:
     """Return the scorer that fits a dataset, and say in the log which and why.
 
     In this order: scores that ship per response, verifiable constraints, reference answers (where the extra

@@ -13,8 +13,9 @@ from hf_datamap.data.example import Example, Message
 from hf_datamap.engine.endpoint import Endpoint
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import ScorerError, Unanswered
+from hf_datamap.scorers.base import Scorer, has_text
 from hf_datamap.scorers.judge_prompt import HIGH, LISTWISE, LOW, POINTWISE, ask, tokens_of
-from hf_datamap.scorers.judge_reply import content, has_text, response_format, tokens_used, verdicts
+from hf_datamap.scorers.judge_reply import content, response_format, tokens_used, verdicts
 from hf_datamap.scorers.rubrics import Rubric, rubric_of
 
 _EMPTY: Final = "empty response"
@@ -32,7 +33,7 @@ class Asked:
     sample: int
 
 
-class LLMJudge:
+class LLMJudge(Scorer):
     """Scores each response on a scale of 1 to 10, by itself (pointwise) or beside the others (listwise).
 
     Pointwise judgements know no position effects. Where the endpoint gives log-probabilities such a score is the

@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from hf_datamap.errors import ScorerError
+from hf_datamap.scorers.base import Scorer
 from hf_datamap.scorers.columns import ColumnScorer
 from hf_datamap.scorers.constraints import ConstraintScorer
 from hf_datamap.scorers.embedders import DEFAULT_EMBEDDER, RougeL, SentenceEmbedder, ServedEmbedder, Similarity
@@ -16,9 +17,6 @@ from hf_datamap.scorers.local import LocalJudge
 from hf_datamap.scorers.panel import Panel
 from hf_datamap.scorers.reference import ReferenceScorer, ReferenceWriter
 from hf_datamap.scorers.reward import RewardModel
-
-if TYPE_CHECKING:
-    from hf_datamap.scoring.score_table import AnyScorer
 
 WAYS: Final = """judge:MODEL          a language model behind an OpenAI-compatible endpoint (--base-url, OPENAI_API_KEY)
 constraints[:loose]  verifiable constraints (IFEval) that the rows carry
@@ -39,7 +37,7 @@ _NEVER: Final = {"api_key", "base_url", "max_in_flight"}  # secrets stay in the 
 _PANEL: Final = {"standardise", "combine", "columns"}
 
 
-def parse_scorer(text: str, options: Mapping[str, Any] | None = None, **judge: Any) -> AnyScorer:  # noqa: ANN401
+def parse_scorer(text: str, options: Mapping[str, Any] | None = None, **judge: Any) -> Scorer:  # noqa: ANN401
     """Return the scorer that ``--scorer`` names (not ``auto``).
 
     Args:
@@ -61,18 +59,18 @@ def parse_scorer(text: str, options: Mapping[str, Any] | None = None, **judge: A
         for member, (names, make) in zip(members, makers, strict=True)
     ]
     if len(seated) == 1:
-        return seated[0]  # type: ignore[no-any-return] # one of AnyScorer
+        return seated[0]  # type: ignore[no-any-return] # one of Scorer
     return Panel(seated, **{name: value for name, value in given.items() if name in _PANEL})
 
 
-def _made(text: str, make: Callable[..., AnyScorer], options: Mapping[str, Any]) -> AnyScorer:
+def _made(text: str, make: Callable[..., Scorer], options: Mapping[str, Any]) -> Scorer:
     try:
         return make(**options)
     except (TypeError, ValueError) as error:  # a word where a number belongs
         raise ScorerError(f"{text}: {', '.join(f'{k}={v}' for k, v in options.items())}: {error}") from None
 
 
-def _maker(text: str, judge: Mapping[str, Any]) -> tuple[set[str], Callable[..., AnyScorer]]:
+def _maker(text: str, judge: Mapping[str, Any]) -> tuple[set[str], Callable[..., Scorer]]:
     """Names of a scorer's options, and what makes it from them."""
     kind, _, rest = text.partition(":")
     if kind == "judge" and rest:
@@ -96,14 +94,14 @@ def _options(maker: Callable[..., Any]) -> set[str]:
     return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY} - _NEVER
 
 
-def _reward(text: str, judge: Mapping[str, Any]) -> tuple[set[str], Callable[..., AnyScorer]]:
+def _reward(text: str, judge: Mapping[str, Any]) -> tuple[set[str], Callable[..., Scorer]]:
     served = _SERVED.match(text)
     model, where = served.groups() if served else (text, None)
     wide = {name: value for name, value in judge.items() if served and name == "max_in_flight"}
     return _options(RewardModel), lambda **given: RewardModel(model, base_url=where, **wide, **given)
 
 
-def _reference(text: str, judge: Mapping[str, Any]) -> tuple[set[str], Callable[..., AnyScorer]]:
+def _reference(text: str, judge: Mapping[str, Any]) -> tuple[set[str], Callable[..., Scorer]]:
     """``[COLUMN][@EMBEDDER[@URL]]``."""
     column, _, embedder = text.partition("@")
     served = _SERVED.match(embedder)

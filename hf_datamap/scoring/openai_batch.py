@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hf_datamap.data import Example, Layout, detect_layout
 from hf_datamap.engine.config import __version__
-from hf_datamap.engine.scheduler import SKIPPED_MARK, engine
+from hf_datamap.engine.run import SKIPPED_MARK
+from hf_datamap.engine.scheduler import engine
 from hf_datamap.engine.store import Keys, Store
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import DataMapError, RowError, ScorerError, Unanswered
+from hf_datamap.scorers.base import Scorer
 from hf_datamap.scorers.judge import Asked, LLMJudge
-from hf_datamap.scoring.score_table import layout_for, prepare
+from hf_datamap.scoring.score_table import prepare
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -133,7 +135,7 @@ class BatchState:
         return "\n".join(lines)
 
 
-class CollectedJudge:
+class CollectedJudge(Scorer):
     """A judge that answers from the store alone, and knows why the rest is missing."""
 
     def __init__(self, judge: LLMJudge, reasons: Mapping[bytes, str]) -> None:
@@ -330,7 +332,7 @@ class _Tally:
 
 def _tasks(ds: Dataset, judge: LLMJudge, layout: Layout | None) -> Iterator[tuple[bytes, Task]]:
     """The judge's tasks by the key of their answer, each once."""
-    layout = layout_for(judge, layout or detect_layout(ds.features, sample=ds.select(range(min(8, len(ds)))).to_list()))
+    layout = judge.read_with(layout or detect_layout(ds.features, sample=ds.select(range(min(8, len(ds)))).to_list()))
     keys, seen = Keys(judge.identity), set()
     names = [name for name in ds.column_names if name in layout.columns]
     for batch in ds.select_columns(names).with_format("arrow").iter(256):

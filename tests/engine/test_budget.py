@@ -73,9 +73,9 @@ def test_equal_requests_never_overshoot(sizes, limit, width):
             break
         usage.in_flight -= 1
         waiting -= 1
-        usage.paid(*size)
+        usage.count_answer(*size)
     while waiting:
         usage.in_flight -= 1
         waiting -= 1
-        usage.paid(*size)
+        usage.count_answer(*size)
     assert usage.input_tokens + usage.output_tokens <= limit

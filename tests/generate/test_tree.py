@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from datasets import Dataset, load_dataset
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import hf_datamap as dm
@@ -121,6 +121,8 @@ def test_resolving_parts_answers_that_no_draw_has_parted():
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=200), st.sampled_from(["sentence", "line", 1, 3]))
+@example("0 \n0", "sentence")
+@example("a \t\nb", "line")
 def test_steps_make_up_the_text_and_beginnings_end_in_no_space(text, step):
     end, at, steps = step_splitter(step), 0, []
     while at < len(text):

@@ -20,13 +20,14 @@ from hf_datamap.datamap.datamap import DataMap, fraction
 from hf_datamap.datamap.reliability import joined
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.errors import MapError
+from hf_datamap.scorers.adapter import as_fitted_scorer
+from hf_datamap.scorers.base import ScorerLike
 from hf_datamap.scoring.annotate import provenance_of, statuses_of
 from hf_datamap.scoring.files import Scored, ShardJob, finish_part
 from hf_datamap.scoring.progress import Progress
 from hf_datamap.scoring.ray.blocks import assign_stored, fit_stored, stored_blocks, tell
-from hf_datamap.scoring.ray.cluster import an_office, connect, ordered, pool_of, quiet, spread
+from hf_datamap.scoring.ray.cluster import connect, coordinator_actor, ordered, pool_of, quiet, spread
 from hf_datamap.scoring.ray.workers import PartWorker, TableWorker
-from hf_datamap.scoring.score_table import AnyScorer, layout_for, ready
 
 if TYPE_CHECKING:
     import ray.data
@@ -64,11 +65,11 @@ class RayCrew:
         import ray.data
 
         connect(self.address)
-        with an_office(job.budget) as office:
+        with coordinator_actor(job.budget) as coordinator:
             work = ray.data.from_items([{"part": pickle.dumps(part)} for part in parts], override_num_blocks=len(parts))
             actors = pool_of(job.scorer, len(parts), self.workers, self.num_cpus, self.num_gpus)
             quiet()
-            scored = work.map_batches(PartWorker, batch_size=1, fn_constructor_args=(job, office), **actors)
+            scored = work.map_batches(PartWorker, batch_size=1, fn_constructor_args=(job, coordinator), **actors)
             for row in scored.iter_rows():
                 found: Scored = pickle.loads(row["scored"])  # noqa: S301 - our own worker's
                 if found.usage is not None:
@@ -86,7 +87,7 @@ class RayCrew:
 
 def annotate(
     ds: ray.data.Dataset,
-    scorer: AnyScorer,
+    scorer: ScorerLike,
     *,
     layout: Layout | None = None,
     budget: Budget | None = None,
@@ -130,16 +131,16 @@ def annotate(
     """
     import ray.data
 
-    scorer = ready(scorer)
+    scorer = as_fitted_scorer(scorer)
     connect(None)
-    layout = layout_for(scorer, _layout(ds, layout))
+    layout = scorer.read_with(_layout(ds, layout))
     shares = fraction("low_variance", low_variance), fraction("low_mean", low_mean)
     limits, usage = budget or Budget(), Usage()
-    with an_office(limits) as office, ordered(ds):
+    with coordinator_actor(limits) as coordinator, ordered(ds):
         actors = pool_of(scorer, 1 << 30, workers, num_cpus, num_gpus)
-        given = (scorer, layout, limits, office)
+        given = (scorer, layout, limits, coordinator)
         scored = ds.map_batches(TableWorker, batch_size=batch_size, fn_constructor_args=given, **actors).materialize()
-        for part in ray.get(office.usages.remote()):
+        for part in ray.get(coordinator.usages.remote()):
             usage.add(part)
     loaders = stored_blocks(scored, correct_noise=correct_noise)
     if not loaders:

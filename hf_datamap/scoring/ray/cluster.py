@@ -1,4 +1,4 @@
-"""Ray itself: the connection, the office's actor, pools, calls, and errors without their wrapping."""
+"""Ray itself: the connection, the coordinator's actor, pools, calls, and errors without their wrapping."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from hf_datamap.engine import config
 from hf_datamap.engine.budget import Budget
 from hf_datamap.errors import DataMapError
-from hf_datamap.scoring.ray.workers import Desk
-from hf_datamap.scoring.score_table import AnyScorer
+from hf_datamap.scorers.base import Scorer
+from hf_datamap.scoring.ray.workers import CoordinatorActor
 
 if TYPE_CHECKING:
     import ray.data
@@ -38,20 +38,24 @@ def connect(address: str | None) -> None:
 
 
 @contextmanager
-def an_office(budget: Budget) -> Iterator[Any]:
-    """An office on this machine, for as long as the work takes."""
+def coordinator_actor(budget: Budget) -> Iterator[Any]:
+    """A coordinator on this machine, for as long as the work takes."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    office = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote(budget, str(config.cache_dir()))
+    coordinator = (
+        ray.remote(CoordinatorActor)
+        .options(num_cpus=0, scheduling_strategy=here)
+        .remote(budget, str(config.cache_dir()))
+    )
     # As a call, not as an argument of the actor: Ray keeps those in its control store.
-    ray.get(office.give_secrets.remote(config.secrets()))
+    ray.get(coordinator.set_secrets.remote(config.secrets_for_workers()))
     try:
-        with plainly(lambda: ray.get(office.failure.remote())):
-            yield office
+        with plainly(lambda: ray.get(coordinator.failure.remote())):
+            yield coordinator
     finally:
-        office.__ray_terminate__.remote()
+        coordinator.__ray_terminate__.remote()
 
 
 def quiet() -> None:
@@ -62,15 +66,13 @@ def quiet() -> None:
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
-def pool_of(
-    scorer: AnyScorer, most: int, workers: int | None, num_cpus: float, num_gpus: float | None
-) -> dict[str, Any]:
+def pool_of(scorer: Scorer, most: int, workers: int | None, num_cpus: float, num_gpus: float | None) -> dict[str, Any]:
     """Options of ``map_batches``: a pool of actors."""
     import ray
 
     there = ray.cluster_resources()
     if num_gpus is None:
-        num_gpus = 1 if getattr(scorer, "loads_weights", False) and there.get("GPU") else 0
+        num_gpus = 1 if scorer.loads_weights and there.get("GPU") else 0
     per_worker = (num_gpus, there.get("GPU", 0)) if num_gpus else (num_cpus, there.get("CPU", 1))
     workers = workers or max(1, int(per_worker[1] // per_worker[0] if per_worker[0] else 1))
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(workers, most)))

@@ -1,4 +1,4 @@
-"""What runs in the actors: workers that hold a scorer each, and the office that they share."""
+"""What runs in the actors: workers that hold a scorer each, and the coordinator that they share."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from hf_datamap.data import Layout
 from hf_datamap.data.dataset import with_table
 from hf_datamap.engine import config
 from hf_datamap.engine.budget import Budget, Usage
-from hf_datamap.engine.coordinator import Lease, LeasedUsage, Office, Report, SharedStore
+from hf_datamap.engine.coordinator import Coordinator, RequestGrant, SharedStore, SharedUsage, WorkerReport
 from hf_datamap.engine.scheduler import engine
 from hf_datamap.engine.task import Answer
 from hf_datamap.errors import DataMapError, SourceError
+from hf_datamap.scorers.base import Scorer
 from hf_datamap.scoring.files import Scored, ShardJob, score_part
 from hf_datamap.scoring.progress import Progress, score_table
-from hf_datamap.scoring.score_table import AnyScorer
 
-_SETTLED: Final = 512  # answers on their way to the store, per worker
+_MAX_UNFINISHED_PUTS: Final = 512  # answers on their way to the store, per worker
 
 
-class Desk(Office):
-    """The office as an actor: keeps its own clock, and what workers say they have spent."""
+class CoordinatorActor(Coordinator):
+    """The coordinator as an actor: with a clock of its own and a list of what workers have spent."""
 
     def __init__(self, budget: Budget, folder: str) -> None:
         super().__init__(budget, folder)
@@ -42,9 +42,9 @@ class Desk(Office):
         """The first error of a worker."""
         return self._failure
 
-    def ask(self, wanted: int, report: Report, guess: tuple[int, int]) -> Lease:
-        """See `Office.lease`."""
-        return self.lease(wanted, report, guess, time.monotonic())
+    def grant_now(self, requested: int, report: WorkerReport, estimate: tuple[int, int]) -> RequestGrant:
+        """See `Coordinator.grant`; by the clock of this process."""
+        return self.grant(requested, report, estimate, time.monotonic())
 
     def spent(self, usage: Usage) -> None:
         """A worker has spent this."""
@@ -55,72 +55,72 @@ class Desk(Office):
         return self._usages
 
 
-class Line:
-    """How a worker reaches the office (`hf_datamap.engine.coordinator.Reached`)."""
+class ActorClient:
+    """How a worker reaches the coordinator (`hf_datamap.engine.coordinator.CoordinatorClient`)."""
 
-    def __init__(self, office: Any) -> None:  # noqa: ANN401 - an actor's handle
-        self._office = office
-        self._kept: list[Any] = []
+    def __init__(self, coordinator: Any) -> None:  # noqa: ANN401 - an actor's handle
+        self._coordinator = coordinator
+        self._unfinished_puts: list[Any] = []
 
-    def look_up(self, keys: list[bytes]) -> dict[bytes, Answer]:
-        """See `Office.look_up`."""
+    def get(self, keys: list[bytes]) -> dict[bytes, Answer]:
+        """See `Coordinator.get`."""
         import ray
 
-        found: dict[bytes, Answer] = ray.get(self._office.look_up.remote(keys))
-        return found
+        cached_answers: dict[bytes, Answer] = ray.get(self._coordinator.get.remote(keys))
+        return cached_answers
 
-    def keep(self, key: bytes, answer: Answer) -> None:
-        """See `Office.keep`; returns before it is done."""
-        self._kept.append(self._office.keep.remote(key, answer))
-        if len(self._kept) > _SETTLED:
-            self.settle()
+    def put(self, key: bytes, answer: Answer) -> None:
+        """See `Coordinator.put`; returns before it is done."""
+        self._unfinished_puts.append(self._coordinator.put.remote(key, answer))
+        if len(self._unfinished_puts) > _MAX_UNFINISHED_PUTS:
+            self.flush()
 
-    def settle(self) -> None:
-        """Wait until all answers are kept."""
+    def flush(self) -> None:
+        """Wait until all answers are stored."""
         import ray
 
-        kept, self._kept = self._kept, []
-        ray.get(kept)
+        unfinished, self._unfinished_puts = self._unfinished_puts, []
+        ray.get(unfinished)
 
-    async def lease(self, wanted: int, report: Report, guess: tuple[int, int]) -> Lease:
-        """See `Office.lease`."""
-        lease: Lease = await self._office.ask.remote(wanted, report, guess)
-        return lease
+    async def grant(self, requested: int, report: WorkerReport, estimate: tuple[int, int]) -> RequestGrant:
+        """See `Coordinator.grant`."""
+        grant: RequestGrant = await self._coordinator.grant_now.remote(requested, report, estimate)
+        return grant
 
 
 class Worker:
-    """What both kinds of workers do: share the office's store and budget."""
+    """What both kinds of workers do: share the coordinator's store and budget."""
 
-    def __init__(self, budget: Budget, office: Any) -> None:  # noqa: ANN401 - an actor's handle
+    def __init__(self, budget: Budget, coordinator: Any) -> None:  # noqa: ANN401 - an actor's handle
         import ray
 
-        self._office, self._line, self._budget = office, Line(office), budget
-        config.take_secrets(ray.get(office.secrets.remote()))
-        self._store = engine().shared = SharedStore(self._line)
+        self._coordinator, self._client, self._budget = coordinator, ActorClient(coordinator), budget
+        config.adopt_secrets(ray.get(coordinator.secrets.remote()))
+        self._store = engine().shared = SharedStore(self._client)
         self._quiet = Progress(Usage(), None, wanted=False)
 
     @contextmanager
     def _spending(self) -> Iterator[Usage]:
-        usage = LeasedUsage(office=self._line) if self._budget.limited else Usage()
+        usage = SharedUsage(client=self._client) if self._budget.limited else Usage()
         try:
             yield usage
         except DataMapError as error:
-            _report(self._office, error)
+            _report(self._coordinator, error)
             raise
         finally:
-            self._store.settle()
-            if isinstance(usage, LeasedUsage):
-                self._office.ask.remote(0, usage.report(last=True), (0, 0))
+            self._store.flush()
+            if isinstance(usage, SharedUsage):
+                self._coordinator.grant_now.remote(0, usage.report(last=True), (0, 0))
 
 
 class PartWorker(Worker):
     """Scores parts of files."""
 
-    def __init__(self, job: ShardJob, office: Any) -> None:  # noqa: ANN401 - an actor's handle
-        super().__init__(job.budget, office)
+    def __init__(self, job: ShardJob, coordinator: Any) -> None:  # noqa: ANN401 - an actor's handle
+        super().__init__(job.budget, coordinator)
         if not job.scratch.is_dir():
             way = "write --out to a folder that all nodes share under one path"
-            _report(office, SourceError(f"a node does not see {job.scratch}: {way}"))
+            _report(coordinator, SourceError(f"a node does not see {job.scratch}: {way}"))
             raise RuntimeError(way)
         self._job = job
 
@@ -137,8 +137,8 @@ class PartWorker(Worker):
 class TableWorker(Worker):
     """Scores batches of a Ray dataset."""
 
-    def __init__(self, scorer: AnyScorer, layout: Layout, budget: Budget, office: Any) -> None:  # noqa: ANN401
-        super().__init__(budget, office)
+    def __init__(self, scorer: Scorer, layout: Layout, budget: Budget, coordinator: Any) -> None:  # noqa: ANN401
+        super().__init__(budget, coordinator)
         self._scorer, self._layout = scorer, layout
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -147,15 +147,15 @@ class TableWorker(Worker):
 
         with self._spending() as usage:
             added = score_table(batch, self._scorer, self._layout, budget=self._budget, usage=usage)
-        ray.get(self._office.spent.remote(_plain(usage)))
+        ray.get(self._coordinator.spent.remote(_plain(usage)))
         return with_table(batch, added)
 
 
-def _report(office: Any, error: DataMapError) -> None:  # noqa: ANN401 - an actor's handle
+def _report(coordinator: Any, error: DataMapError) -> None:  # noqa: ANN401 - an actor's handle
     """Tell the driver what went wrong: of an exception itself Ray Data brings the words only."""
     import ray
 
-    ray.get(office.fail.remote(error))
+    ray.get(coordinator.fail.remote(error))
 
 
 def _plain(usage: Usage) -> Usage:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hf_datamap.data.shards import decoded_bytes_of_file, write_shards
 from hf_datamap.datamap.index import ROW_GROUP
 from hf_datamap.errors import HubError
 from hf_datamap.publish.card import Config
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenConfig:
     """One configuration on disk.
 
     Attributes:
@@ -43,9 +44,9 @@ def shard_bytes(max_shard_size: int | str | None) -> int:
     from datasets import config as settings
     from datasets.utils.py_utils import convert_file_size_to_int
 
-    wanted = settings.MAX_SHARD_SIZE if max_shard_size is None else max_shard_size
+    requested = settings.MAX_SHARD_SIZE if max_shard_size is None else max_shard_size
     try:
-        size = int(convert_file_size_to_int(wanted))
+        size = int(convert_file_size_to_int(requested))
     except ValueError:
         size = 0
     if size < 1:
@@ -53,7 +54,7 @@ def shard_bytes(max_shard_size: int | str | None) -> int:
     return size
 
 
-def write_config(name: str, directory: str, splits: Mapping[str, Dataset], folder: Path, limit: int) -> Written:
+def write_config(name: str, directory: str, splits: Mapping[str, Dataset], folder: Path, limit: int) -> WrittenConfig:
     """Write the splits of one configuration as Parquet shards.
 
     Args:
@@ -72,35 +73,12 @@ def write_config(name: str, directory: str, splits: Mapping[str, Dataset], folde
     for split, ds in splits.items():
         if ds.features != features:
             raise HubError(f"config {name!r}: split {split!r} has other columns or types than the first split")
-        size = ds.data.nbytes * len(ds) // max(len(ds.data), 1)
-        count = max(min(size // limit + 1, len(ds)), 1)
-        nbytes[split] = 0
-        for place in range(count):
-            path = f"{directory}/{split}-{place:05d}-of-{count:05d}.parquet"
-            local = folder / path
-            local.parent.mkdir(parents=True, exist_ok=True)
-            _embedded(ds.shard(count, place, contiguous=True)).to_parquet(local)
-            files[path] = local
-            nbytes[split] += _decoded(local)
+        shards = write_shards(ds, folder / directory, split, limit)
+        files |= {f"{directory}/{path.name}": path for path in shards}
+        nbytes[split] = sum(map(decoded_bytes_of_file, shards))
     rows = {split: len(ds) for split, ds in splits.items()}
     download = sum(local.stat().st_size for local in files.values())
-    return Written(Config(name, directory, features, rows, nbytes, download_size=download), files)
-
-
-def _embedded(ds: Dataset) -> Dataset:
-    """Put the bytes of images and sounds into the table, as ``push_to_hub`` of `datasets` does."""
-    from datasets.features.features import require_decoding
-    from datasets.table import embed_table_storage
-
-    if not any(require_decoding(feature, ignore_decode_attribute=True) for feature in ds.features.values()):
-        return ds
-    arrow = ds.with_format("arrow").map(embed_table_storage, batched=True, batch_size=100, keep_in_memory=True)
-    return arrow.with_format(None)
-
-
-def _decoded(path: Path) -> int:
-    metadata = pq.ParquetFile(path).metadata
-    return sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    return WrittenConfig(Config(name, directory, features, rows, nbytes, download_size=download), files)
 
 
 def write_index(index: pa.Table, path: Path) -> None:
