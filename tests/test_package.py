@@ -92,8 +92,6 @@ LONG_BEFORE = {
     "curate/audit/labels.py:suspects",
     "curate/pairs.py:to_pairs",
     "curate/select.py:select",
-    "generate/rejection.py:rejection_sampling",
-    "generate/tree_search.py:tree_search",
     "publish/push.py:push_to_hub",
     "scoring/annotate.py:annotate",
     "scoring/files.py:annotate_files",

@@ -60,7 +60,6 @@ class Sampled:
         return to_pairs(self.dataset, contrast, **{"labels": "scores"} | options)
 
 
-# Longer than 60 lines because all its options are named and described here.
 def rejection_sampling(
     prompts: Dataset,
     model: str,
@@ -102,6 +101,7 @@ def rejection_sampling(
         GenerateError: an option is out of range, the prompts have no column ``prompt``, or there are none.
         EndpointError: the endpoint refuses every request.
     """
+    # Long: all its options are named and described here.
     if n < 1 or max_tokens < 1:
         raise GenerateError(f"n and max_tokens are at least 1, not {n} and {max_tokens}")
     sampler = Sampler(

@@ -84,17 +84,12 @@ def sibling_pairs(
     scores = columns.padded(pa.array(ds[columns.SCORES], pa.list_(pa.float64())))
     pairs = candidates(scores, scores, "all")
     trees = _read_trees(ds, nodes)
-    divergences = [
-        _divergence(trees[row], chosen, rejected)
-        for row, chosen, rejected in zip(pairs.row, pairs.chosen, pairs.rejected, strict=True)
-    ]
+    divergences = [_divergence(trees[row], chosen, rejected) for row, chosen, rejected in _keys(pairs)]
     texts = ds["responses"]
     eligible = np.array(
         [
             divergence.depth >= min_depth and texts[row][chosen].strip() != texts[row][rejected].strip()
-            for row, chosen, rejected, divergence in zip(
-                pairs.row, pairs.chosen, pairs.rejected, divergences, strict=True
-            )
+            for (row, chosen, rejected), divergence in zip(_keys(pairs), divergences, strict=True)
         ],
         bool,
     )

@@ -95,7 +95,6 @@ class SearchOptions:
             raise GenerateError(f"step is 'sentence', 'line' or a number of words, not {self.step!r}")
 
 
-# Longer than 60 lines because all its options are named and described here; the work is done in `_grow_trees`.
 def tree_search(
     prompts: Dataset,
     model: str,
@@ -153,6 +152,7 @@ def tree_search(
         GenerateError: an option is out of range, or the prompts cannot be read.
         EndpointError: the endpoint refuses every request, or does not continue a given prefix.
     """
+    # Long: all its options are named and described here. `_grow_trees` does the work.
     options = SearchOptions(iterations, branching, step, max_depth, c_puct, self_weight, max_tokens, tokens_per_prompt)
     verifier = as_scorer(scorer or ConstraintScorer())
     if verifier.way is not Way.INLINE:
