@@ -22,7 +22,7 @@ from hf_datamap.scorers.constraints.scorer import ConstraintScorer
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_datamap.curate.pairing import Contrast
+    from hf_datamap.curate.pair_candidates import Contrast
     from hf_datamap.scorers.base import ScorerLike
 
 #: Why a sample is unusable.

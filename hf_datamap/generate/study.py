@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hf_datamap.curate.pairing import Contrast
+from hf_datamap.curate.pair_candidates import Contrast
 from hf_datamap.curate.pairs import to_pairs
 from hf_datamap.errors import GenerateError, PairError
 from hf_datamap.generate.pair_counts import Yield, as_json, count_yields, hard_and_soft, met_counts, table

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from hf_datamap.curate.pairing import Candidates, Contrast, by_contrast, candidates, capped
+from hf_datamap.curate.pair_candidates import Candidates, Contrast, by_contrast, candidates, capped
 from hf_datamap.curate.pairs import ATTRIBUTES, Tokenize, difficulties, shared_prefix, tokenize_with
 from hf_datamap.data import columns
 from hf_datamap.errors import PairError

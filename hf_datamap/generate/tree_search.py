@@ -38,7 +38,7 @@ from hf_datamap.scorers.constraints.scorer import ConstraintScorer
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_datamap.curate.pairing import Contrast
+    from hf_datamap.curate.pair_candidates import Contrast
 
 _LEAST_TOKENS: Final = 16  # a continuation may have as many, however long its prefix is
 
