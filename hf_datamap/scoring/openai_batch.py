@@ -25,7 +25,7 @@ from hf_datamap.engine.store import Keys, Store
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import DataMapError, RowError, ScorerError, Unanswered
 from hf_datamap.scorers.base import Scorer
-from hf_datamap.scorers.judge import Asked, LLMJudge
+from hf_datamap.scorers.judge import JudgeRequest, LLMJudge
 from hf_datamap.scoring.score_table import prepare
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def submit_batch(
     store = Store()
     tasks = ((key, task) for key, task in _tasks(ds, judge, layout) if key not in gone and not store.get((key,)))
     if (first := next(tasks, None)) is not None:
-        asked: Asked = first[1].payload
+        asked: JudgeRequest = first[1].payload
         _, run = prepare(judge, [Example(asked.prompt, list(asked.responses), references=asked.references)])
         engine().run(run)
         found = {
