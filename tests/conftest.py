@@ -33,6 +33,16 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_DATAMAP_CACHE", str(tmp_path / "datamap-cache"))
 
 
+@pytest.fixture
+def server():
+    """A chat-completions server that gives each response the score which the response carries."""
+    from tests.rows import graded
+    from tests.servers.llm import LLMServer
+
+    with LLMServer(graded) as running:
+        yield running
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """In CI (HF_DATAMAP_NO_SKIPS) nothing may be skipped."""
     skipped = terminalreporter.stats.get("skipped", [])

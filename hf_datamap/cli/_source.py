@@ -57,9 +57,11 @@ def split_names(source: str, config: str | None = None, revision: str | None = N
     """The splits of a data set; none for a file."""
     from datasets import get_dataset_split_names
 
+    from hf_datamap.data.exchange import settle
     from hf_datamap.errors import SourceError
 
     path = Path(source).expanduser()
+    settle(path)
     if path.is_file():
         return ()
     if (saved := path / "dataset_dict.json").is_file():

@@ -13,7 +13,7 @@ from hf_datamap.cli._source import check_new, open_source, read_layout, scored, 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from hf_datamap.curate.audit import Report
+    from hf_datamap.curate.audit import AuditReport
 
 _EXAMPLES = """\b
 Examples:
@@ -40,7 +40,7 @@ _FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit"}
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the report to a file: .md, .json, or .xml for JUnit. Several times for several.",
 )
-@click.option("--fixes", type=click.Path(path_type=Path), help="Write a repaired data set to this new folder.")
+@click.option("--fixes", type=click.Path(path_type=Path), help="Write a repaired dataset to this new folder.")
 @click.option(
     "--fix",
     "action",
@@ -79,7 +79,7 @@ def command(
     texts: bool,
     as_json: bool,
 ) -> None:
-    """Look for wrong labels, broken rows and faults of a preference data set before it is released."""
+    """Look for wrong labels, broken rows and faults of a preference dataset before it is released."""
     from hf_datamap.curate.audit import MEASURES, audit, parse_gates
 
     if fail_on == "help":
@@ -107,7 +107,7 @@ def command(
     context.exit(0 if report.passed else 1)
 
 
-def _repair(ds: Dataset | DatasetDict, report: Report, out: Path, action: str, checks: list[str]) -> None:
+def _repair(ds: Dataset | DatasetDict, report: AuditReport, out: Path, action: str, checks: list[str]) -> None:
     from hf_datamap.curate.audit import fix
 
     fixed = fix(ds, report, action="flip" if action == "flip" else "remove", checks=checks)
@@ -115,5 +115,5 @@ def _repair(ds: Dataset | DatasetDict, report: Report, out: Path, action: str, c
     if sum(fixed.counts.values()) > fixed.counts.get("kept", 0):
         write_parquet(fixed.removed, out / "removed")
     (out / "fixes.json").write_text(json.dumps(fixed.counts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    told = ", ".join(f"{rows:,} {fate}" for fate, rows in sorted(fixed.counts.items()))
-    click.echo(f"wrote {out}: {told}", err=True)
+    fates = ", ".join(f"{rows:,} {fate}" for fate, rows in sorted(fixed.counts.items()))
+    click.echo(f"wrote {out}: {fates}", err=True)

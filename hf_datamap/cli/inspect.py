@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from hf_datamap.data.layout import Layout
 
 _EXAMPLES = """\b
 Examples:
@@ -47,5 +51,18 @@ def command(
     ds = load_source(source, split, config, revision, streaming=on_hub and not group)
     if group:
         ds = group_rows(ds, on_report=lambda report: click.echo(report.to_text(), err=True))
-    found = inspect_dataset(ds, layout=layout, limit=limit)
-    click.echo(found.to_json() if as_json else found.to_text())
+    inspection = inspect_dataset(ds, layout=layout, limit=limit, describe_auto=auto_in_words)
+    click.echo(inspection.to_json() if as_json else inspection.to_text())
+
+
+def auto_in_words(layout: Layout) -> str:
+    """Return what ``--scorer auto`` would do with a layout, or why it would find no scorer."""
+    from hf_datamap.errors import ScorerError
+    from hf_datamap.scorers.registry import describe_auto
+
+    try:
+        choice = describe_auto(layout)
+    except ScorerError as error:
+        reason = str(error).partition(". ")[0]
+        return f"no scorer: {reason}; name a judge with --scorer judge:MODEL"
+    return f"{choice.name}: {choice.why}"

@@ -1,4 +1,4 @@
-"""``hf-datamap select``: a curated subset of a mapped data set."""
+"""``hf-datamap select``: a curated subset of a mapped dataset."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def command(
     stratify_by: str | None,
     as_json: bool,
 ) -> None:
-    """Choose rows of a mapped data set by STRATEGY (default: high_mean_low_variance); --list lists them."""
+    """Choose rows of a mapped dataset by STRATEGY (default: high_mean_low_variance); --list lists them."""
     from datasets import DatasetDict
 
     from hf_datamap.curate.select import provenance, select

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hf_datamap.data import known
+from hf_datamap.data import known_layouts as known
 from hf_datamap.data.column_types import (
     Kind,
     ListOf,

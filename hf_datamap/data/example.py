@@ -2,16 +2,63 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+from hf_datamap.errors import RowError
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that belongs to a message: a reference, not a decoded picture.
+
+    Attributes:
+        data: the encoded file (PNG, JPEG, ...), where the row holds it.
+        path: the file's path or URL, where the row holds that; with `data` it is only a name.
+    """
+
+    data: bytes | None = None
+    path: str | None = None
+
+    def __repr__(self) -> str:
+        size = "" if self.data is None else f", {len(self.data):,} bytes"
+        return f"Image({self.path or 'inline'}{size})"
+
+    @property
+    def is_url(self) -> bool:
+        """Whether only a URL is known; it is never fetched here."""
+        return self.data is None and bool(self.path) and "://" in str(self.path)
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of the bytes, or of the path where there are none: what a cache key needs."""
+        return hashlib.sha256(self.data if self.data is not None else str(self.path).encode()).hexdigest()
+
+    def read(self) -> bytes:
+        """Return the encoded file.
+
+        Raises:
+            RowError: it is a URL (fetching is left to the caller), or the file cannot be read.
+        """
+        if self.data is not None:
+            return self.data
+        if self.is_url:
+            raise RowError("the image is a URL, and URLs are not fetched", str(self.path)[:80])
+        try:
+            return Path(str(self.path)).read_bytes()
+        except OSError as error:
+            raise RowError("the image file cannot be read", f"{str(self.path)[:80]}: {error.strerror}") from None
 
 
 class Message(TypedDict):
-    """One chat message."""
+    """One chat message. ``images`` is there only when it has some; ``content`` is its text."""
 
     role: str
     content: str
+    images: NotRequired[tuple[Image, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +87,8 @@ class Example:
         constraints: verifiable constraints of the prompt, if any.
         source_id: where the row came from (an id column), if any.
         scores: scores that were read beside, N each, by the name of who wants them (members of a panel).
+        reasoning: N texts, None where there is none, of what the model thought before each response
+            (``reasoning_content``, ``thinking``): kept apart from the response; empty when no response has any.
     """
 
     prompt: tuple[Message, ...]
@@ -49,3 +98,9 @@ class Example:
     constraints: tuple[Constraint, ...] = ()
     source_id: str | None = None
     scores: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    reasoning: tuple[str | None, ...] = ()
+
+    @property
+    def has_images(self) -> bool:
+        """Whether a message of the prompt has images: a scorer that reads texts alone judges without them."""
+        return any("images" in message for message in self.prompt)

@@ -6,12 +6,14 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hf_datamap.data import Example, Layout, choose_layout
-from hf_datamap.errors import RowError, ScorerError
+from hf_datamap.data.example import Example
+from hf_datamap.data.layout import Layout
+from hf_datamap.data.parse import choose_layout
+from hf_datamap.errors import RowError
 
 _BATCH = 1000
 _STREAM_LIMIT = 1000
@@ -114,13 +116,21 @@ class Inspection:
         return lines
 
 
-def inspect_dataset(ds: Any, *, layout: Layout | str | None = None, limit: int | None = None) -> Inspection:
+def inspect_dataset(
+    ds: Any,
+    *,
+    layout: Layout | str | None = None,
+    limit: int | None = None,
+    describe_auto: Callable[[Layout], str] | None = None,
+) -> Inspection:
     """Find out how a dataset would be read, without scoring it.
 
     Args:
         ds: a ``Dataset``, ``IterableDataset`` or ``DatasetDict`` (all its splits).
         layout: a `Layout`, or what ``--layout`` takes; detected when left out.
         limit: how many rows to look at; all, or the first 1,000 of a streaming dataset, when left out.
+        describe_auto: says which scorer ``--scorer auto`` would take for a layout (``Inspection.auto``); the scorers
+            stand above this room, so that the caller brings them along.
 
     Raises:
         LayoutError: no layout fits, or several do.
@@ -145,7 +155,7 @@ def inspect_dataset(ds: Any, *, layout: Layout | str | None = None, limit: int |
         example=tally.example,
         first_skipped=tally.first_skipped,
         unread=tuple(n for n in names if n not in chosen.columns and not n.startswith("datamap_")),
-        auto=_auto(chosen),
+        auto=describe_auto(chosen) if describe_auto else "",
         complete=tally.rows == total or (limit is not None and tally.rows < limit),
     )
 
@@ -195,18 +205,6 @@ class _Tally:
 
 def _tied(labels: list[float | None]) -> bool:
     return None not in labels and len(set(labels)) == 1
-
-
-def _auto(layout: Layout) -> str:
-    """Return what ``auto`` would do, in the words of the scorers' room."""
-    from hf_datamap.scorers.auto import describe_auto
-
-    try:
-        choice = describe_auto(layout)
-    except ScorerError as error:
-        told = str(error).partition(". ")[0]
-        return f"no scorer: {told}; name a judge with --scorer judge:MODEL"
-    return f"{choice.name}: {choice.why}"
 
 
 def _span(counts: Mapping[int, int]) -> str:

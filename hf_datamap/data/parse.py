@@ -10,7 +10,7 @@ from typing import Any
 
 from hf_datamap.data.column_types import lookup, shown
 from hf_datamap.data.detect import columns_of, detect_layout, known_layout
-from hf_datamap.data.known import KNOWN
+from hf_datamap.data.known_layouts import KNOWN
 from hf_datamap.data.layout import Layout
 from hf_datamap.data.paths import split_unquoted
 from hf_datamap.errors import LayoutError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
-from hf_datamap.data import known
+from hf_datamap.data import known_layouts as known
 from hf_datamap.data.column_types import Kind, ListOf, is_conversation, is_texts, lookup, shown
-from hf_datamap.data.group_known import GROUPINGS
+from hf_datamap.data.known_groupings import GROUPINGS
 from hf_datamap.errors import LayoutError
 
 _ONE = ("response", "completion", "output", "answer", "text", "chosen", "generation")

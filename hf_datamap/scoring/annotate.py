@@ -22,10 +22,10 @@ from hf_datamap.engine.budget import Budget, Prices, Usage
 from hf_datamap.engine.store import Keys, Store
 from hf_datamap.engine.task import Task
 from hf_datamap.errors import BudgetError, LayoutError, MapError, RowError
-from hf_datamap.scorers.base import TaskScorer
+from hf_datamap.scorers.adapter import as_fitted_scorer, as_scorer
+from hf_datamap.scorers.base import Scorer, ScorerLike, Way
 from hf_datamap.scorers.panel import Panel
 from hf_datamap.scoring.progress import READ, Progress, ScoringJob, added_schema, batches, needed_columns, score_table
-from hf_datamap.scoring.score_table import AnyScorer, asks, layout_for, ready, release
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, IterableDataset
@@ -41,7 +41,7 @@ _HASHED: Final = 100_000  # rows digested at a time
 
 def annotate(
     ds: AnyDataset,
-    scorer: AnyScorer,
+    scorer: ScorerLike,
     *,
     layout: Layout | None = None,
     budget: Budget | None = None,
@@ -80,6 +80,7 @@ def annotate(
     from datasets import DatasetDict, IterableDataset
 
     options: dict[str, Any] = {"low_variance": low_variance, "low_mean": low_mean, "correct_noise": correct_noise}
+    scorer = as_scorer(scorer)
     if isinstance(ds, IterableDataset):
         if budget is not None and budget.limited:
             raise BudgetError("a stream, scored as it is read, has no budget: take(n) of it, or load it as a Dataset")
@@ -88,7 +89,7 @@ def annotate(
     rows = sum(len(split) for split in splits.values())
     if not rows:
         raise MapError("the dataset has no rows: there is nothing to map")
-    layout = layout_for(scorer, _layout_for(splits, layout))
+    layout = scorer.read_with(_layout_for(splits, layout))
     budget, usage = budget or Budget(), Usage()
     bar = Progress(usage, rows, progress)
     jobs = {name: ScoringJob(split, layout, budget=budget, usage=usage, progress=bar) for name, split in splits.items()}
@@ -96,13 +97,12 @@ def annotate(
         scorer, tables = _run_all(jobs, scorer)
     finally:
         bar.close()
-        release(scorer)
+        scorer.release()
     scored = {name: with_columns(split, tables[name], _content(tables[name])) for name, split in splits.items()}
     whole = DatasetDict(scored) if isinstance(ds, DatasetDict) else scored[""]
     provenance = provenance_of(scorer, layout, usage, budget, source)
     provenance["rows"] = statuses_of(*(table[columns.STATUS] for table in tables.values()))
-    if isinstance(scorer, Panel) and scorer.report is not None:
-        provenance["panel"] = scorer.report.to_dict()
+    provenance |= scorer.provenance()
     if found := joined(map(split_of, tables.values())):
         provenance["noise"] = found.summary()
     data_map = DataMap.fit(whole, **options, provenance=provenance)
@@ -134,27 +134,27 @@ def fit_panel(
         ScorerError: fewer than two members scored anything.
     """
     splits = dict(ds) if isinstance(ds, Mapping) else {"": ds}
-    layout = layout_for(panel, _layout_for(splits, layout))
+    layout = panel.read_with(_layout_for(splits, layout))
     usage = Usage()
     bar = Progress(usage, sum(len(split) for split in splits.values()), progress)
     jobs = [
         ScoringJob(split, layout, budget=budget or Budget(), usage=usage, progress=bar) for split in splits.values()
     ]
     try:
-        return panel.fitted([outcome for job in jobs for outcome in job.collect(panel.listening())])
+        return panel.fitted([outcome for job in jobs for outcome in job.collect(panel.unfitted())])
     finally:
         bar.close()
-        release(panel)
+        panel.release()
 
 
-def _run_all(jobs: Mapping[str, ScoringJob], scorer: AnyScorer) -> tuple[AnyScorer, dict[str, pa.Table]]:
+def _run_all(jobs: Mapping[str, ScoringJob], scorer: Scorer) -> tuple[Scorer, dict[str, pa.Table]]:
     """Score every split; a panel without scales gets them from all of them."""
-    if not isinstance(scorer, Panel) or scorer.scales is not None:
+    if not scorer.needs_fit:
         return scorer, {name: job.run(scorer) for name, job in jobs.items()}
-    gathered = {name: job.collect(scorer.listening()) for name, job in jobs.items()}
+    gathered = {name: job.collect(scorer.unfitted()) for name, job in jobs.items()}
     panel = scorer.fitted([outcome for outcomes in gathered.values() for outcome in outcomes])
     return panel, {
-        name: jobs[name].table([o if isinstance(o, RowError) else panel.finish(o) for o in outcomes], panel)
+        name: jobs[name].table([o if isinstance(o, RowError) else panel.standardised(o) for o in outcomes], panel)
         for name, outcomes in gathered.items()
     }
 
@@ -205,7 +205,9 @@ class Estimate:
         return "\n".join(lines)
 
 
-def estimate(ds: Dataset, scorer: AnyScorer, *, layout: Layout | None = None, prices: Prices | None = None) -> Estimate:
+def estimate(
+    ds: Dataset, scorer: ScorerLike, *, layout: Layout | None = None, prices: Prices | None = None
+) -> Estimate:
     """Say what annotating a dataset would take, without sending anything.
 
     Args:
@@ -217,12 +219,12 @@ def estimate(ds: Dataset, scorer: AnyScorer, *, layout: Layout | None = None, pr
     Raises:
         LayoutError: the columns fit no layout, or several.
     """
-    layout = _layout_for({"": ds}, layout)
-    layout = layout_for(scorer, layout)
+    scorer = as_scorer(scorer)
+    layout = scorer.read_with(_layout_for({"": ds}, layout))
     reasons: Counter[str] = Counter()
     rows = sent = received = 0
     wanted: set[bytes] = set()
-    paying = scorer if isinstance(scorer, TaskScorer) else None
+    paying = scorer if scorer.way is Way.ENGINE else None
     store, keys = (Store() if paying else None), _KeyRing()
     known = 0
     for batch in batches(ds, layout.columns, READ):
@@ -247,7 +249,7 @@ def estimate(ds: Dataset, scorer: AnyScorer, *, layout: Layout | None = None, pr
     return Estimate(rows, dict(reasons.most_common()), len(wanted), known, sent, received, cost)
 
 
-def _all_tasks(scorer: TaskScorer, example: Example) -> Iterator[Task]:
+def _all_tasks(scorer: Scorer, example: Example) -> Iterator[Task]:
     """A scorer's tasks, and those that they wait for."""
     for task in scorer.tasks(example):
         yield task
@@ -261,16 +263,15 @@ class _KeyRing:
     def __init__(self) -> None:
         self._keys: dict[int, Keys] = {}
 
-    def of(self, task: Task, cutter: TaskScorer) -> bytes:
+    def of(self, task: Task, cutter: Scorer) -> bytes:
         scorer = task.scorer or cutter
         if id(scorer) not in self._keys:
             self._keys[id(scorer)] = Keys(dict(scorer.identity))
         return self._keys[id(scorer)].of(task.content)
 
 
-def _tokens(scorer: TaskScorer, task: Task) -> tuple[int, int]:
-    guess = getattr(task.scorer or scorer, "estimate", None)
-    return guess(task) if guess else (0, 0)
+def _tokens(scorer: Scorer, task: Task) -> tuple[int, int]:
+    return (task.scorer or scorer).estimate(task)
 
 
 def _layout_for(splits: Mapping[str, Dataset], given: Layout | None = None) -> Layout:
@@ -301,7 +302,7 @@ def _content(table: pa.Table) -> bytes:
 
 def _annotate_stream(
     ds: IterableDataset,
-    scorer: AnyScorer,
+    scorer: Scorer,
     layout: Layout | None,
     options: Mapping[str, Any],
     *,
@@ -309,10 +310,10 @@ def _annotate_stream(
     progress: bool | None,
 ) -> tuple[IterableDataset, DataMap]:
     """Score and fit in one pass, then score and assign lazily: what was bought in the first pass is read back."""
-    scorer = ready(scorer)
+    scorer = as_fitted_scorer(scorer)
     ds = by_row_group(ds)
-    layout = layout_for(scorer, layout or _layout_of_stream(ds))
-    size = _STREAMED_ASKING if asks(scorer) else _STREAMED
+    layout = scorer.read_with(layout or _layout_of_stream(ds))
+    size = _STREAMED_ASKING if scorer.way is Way.ENGINE else _STREAMED
     needed = needed_columns(scorer, layout)
     narrow = ds.select_columns([name for name in ds.column_names if name in needed]) if ds.column_names else ds
     first, again = _StreamJob(scorer, layout), _StreamJob(scorer, layout)
@@ -321,7 +322,7 @@ def _annotate_stream(
         data_map = DataMap.fit(map_tables(narrow, first, added_schema(scorer), size), **options)
     finally:
         first.progress.close()
-        release(scorer)
+        scorer.release()
     if not data_map.rows:
         raise MapError("the dataset has no rows: there is nothing to map")
     provenance = provenance_of(scorer, layout, first.usage, Budget(), source)
@@ -344,7 +345,7 @@ def _layout_of_stream(ds: IterableDataset) -> Layout:
 class _StreamJob:
     """Scores the tables of a stream, and counts."""
 
-    def __init__(self, scorer: AnyScorer, layout: Layout) -> None:
+    def __init__(self, scorer: Scorer, layout: Layout) -> None:
         self.scorer, self.layout = scorer, layout
         self.usage, self.statuses = Usage(), Counter[str]()
         self.noise: list[NoiseSplit | None] = []
@@ -361,7 +362,7 @@ class _StreamJob:
 
 
 def provenance_of(
-    scorer: AnyScorer, layout: Layout, usage: Usage, budget: Budget, source: Mapping[str, Any] | None
+    scorer: Scorer, layout: Layout, usage: Usage, budget: Budget, source: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """How scores came about, for a map."""
     return {

@@ -38,9 +38,10 @@ from hf_datamap.engine.scheduler import engine
 from hf_datamap.engine.store import canonical
 from hf_datamap.errors import Interrupted, ScorerError, SourceError
 from hf_datamap.publish.folder import check_folder, write_parts
+from hf_datamap.scorers.adapter import as_fitted_scorer
+from hf_datamap.scorers.base import Scorer, ScorerLike, Way
 from hf_datamap.scoring.annotate import provenance_of, statuses_of
 from hf_datamap.scoring.progress import Progress, ScoringJob, added_schema, needed_columns
-from hf_datamap.scoring.score_table import AnyScorer, asks, layout_for, ready, release
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -68,7 +69,7 @@ class ShardJob:
         every: one row in so many is in the sample that the card's words about texts come from.
     """
 
-    scorer: AnyScorer
+    scorer: Scorer
     layout: Layout
     scratch: Path
     features: Mapping[str, Any] = field(default_factory=dict)
@@ -119,7 +120,7 @@ class Crew(Protocol):
 
 def annotate_files(
     source: str | Path | Sequence[str | Path],
-    scorer: AnyScorer,
+    scorer: ScorerLike,
     out: str | Path,
     *,
     layout: Layout | None = None,
@@ -171,10 +172,10 @@ def annotate_files(
     out, crew = Path(out), crew or Threads()
     if keep not in ("all", "added"):
         raise SourceError(f"keep is 'all' or 'added', not {keep!r}")
-    scorer = ready(scorer)
-    parts = plan(parquet_files(source), ASKED_PART_ROWS if asks(scorer) else PART_ROWS)
+    scorer = as_fitted_scorer(scorer)
+    parts = plan(parquet_files(source), ASKED_PART_ROWS if scorer.way is Way.ENGINE else PART_ROWS)
     features = parts[0].features()
-    layout = layout_for(scorer, _layout(parts[0], features, layout))
+    layout = scorer.read_with(_layout(parts[0], features, layout))
     telling = dict(telling or {"id": str(source) if isinstance(source, str | Path) else ", ".join(map(str, source))})
     check_folder(out, {"scorer": dict(scorer.identity), "source": telling}, overwrite=overwrite)
     scratch = scratch_of(out)
@@ -263,7 +264,7 @@ def _score(parts: Sequence[Part], job: ShardJob, crew: Crew, progress: bool | No
             bar.show()
     finally:
         bar.close()
-        release(job.scorer)
+        job.scorer.release()
     statuses: Counter[str] = Counter()
     for found in done.values():
         statuses.update(found.statuses)
@@ -306,7 +307,7 @@ def score_part(
     statuses: Counter[str] = Counter()
     still_open = 0
     names = needed_columns(job.scorer, job.layout)
-    size = _ASKING if asks(job.scorer) else _READING
+    size = _ASKING if job.scorer.way is Way.ENGINE else _READING
     with whole_file(job.scored(part)) as path, pq.ParquetWriter(path, added_schema(job.scorer)) as writer:
         for table in part.batches(size, names):
             scoring = _job_of(table, job, usage, bar)
@@ -342,7 +343,7 @@ class Threads:
 
     def score(self, parts: Sequence[Part], job: ShardJob, usage: Usage, bar: Progress) -> Iterator[Scored]:
         """See `Crew`."""
-        if asks(job.scorer):  # the engine's thread alone counts
+        if job.scorer.way is Way.ENGINE:  # the engine's thread alone counts
             yield from self._each(lambda part: score_part(part, job, usage, bar, self._given_up.is_set), parts)
             return
         quiet = Progress(Usage(), None, wanted=False)

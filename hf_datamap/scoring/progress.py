@@ -13,16 +13,15 @@ from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.engine.run import kind_of
 from hf_datamap.engine.scheduler import engine
 from hf_datamap.errors import RowError
-from hf_datamap.scorers.columns import ColumnScorer, scores_at
+from hf_datamap.scorers.base import Scorer, Way
+from hf_datamap.scorers.columns import scores_at
 from hf_datamap.scoring.score_table import (
-    AnyScorer,
     Outcome,
     columns_of,
-    examples_of,
-    is_cheap,
     prepare,
+    read_examples,
     schema_of,
-    score_here,
+    score_inline,
     table_of,
     with_labels,
 )
@@ -34,16 +33,15 @@ READ: Final = 256  # rows read at a time
 _COLUMNS_READ: Final = 10_000  # rows whose scores are there already
 
 
-def needed_columns(scorer: AnyScorer, layout: Layout) -> tuple[str, ...]:
+def needed_columns(scorer: Scorer, layout: Layout) -> tuple[str, ...]:
     """The columns of a dataset that scoring reads."""
-    if not isinstance(scorer, ColumnScorer):
-        members = getattr(scorer, "column_members", {}).values()
-        return tuple(dict.fromkeys([*layout.columns, *(name for one in members for name in _heads(one, layout))]))
+    if scorer.way is not Way.COLUMNS:
+        return tuple(dict.fromkeys([*layout.columns, *_names(scorer.score_paths(layout))]))
     heads = dict.fromkeys([*_heads(scorer, layout), *_names(layout.responses)])
     return tuple(heads) if _numeric_labels(layout) else tuple(dict.fromkeys([*heads, *layout.columns]))
 
 
-def added_schema(scorer: AnyScorer) -> pa.Schema:
+def added_schema(scorer: Scorer) -> pa.Schema:
     """The columns that a job adds, beside the region."""
     schema = schema_of(scorer)
     for name in (columns.AGREEMENT, columns.MARGIN):
@@ -51,8 +49,8 @@ def added_schema(scorer: AnyScorer) -> pa.Schema:
     return schema
 
 
-def _heads(scorer: ColumnScorer, layout: Layout) -> list[str]:
-    return _names([*scorer.columns(layout), *_numeric_labels(layout)])
+def _heads(scorer: Scorer, layout: Layout) -> list[str]:
+    return _names([*scorer.score_paths(layout), *_numeric_labels(layout)])
 
 
 def _names(paths: Sequence[str]) -> list[str]:
@@ -66,7 +64,7 @@ def _numeric_labels(layout: Layout) -> tuple[str, ...]:
 
 def score_table(
     table: pa.Table,
-    scorer: AnyScorer,
+    scorer: Scorer,
     layout: Layout,
     *,
     budget: Budget | None = None,
@@ -95,15 +93,15 @@ class ScoringJob:
         self.open = 0
         self._annotations: list[list[float | None] | None] = []
 
-    def run(self, scorer: AnyScorer) -> pa.Table:
+    def run(self, scorer: Scorer) -> pa.Table:
         """Return the added columns of every row, in row order."""
-        if isinstance(scorer, ColumnScorer):
+        if scorer.way is Way.COLUMNS:
             return self._from_columns(scorer)
         return self.table(self.collect(scorer), scorer)
 
-    def collect(self, scorer: AnyScorer) -> list[Outcome]:
+    def collect(self, scorer: Scorer) -> list[Outcome]:
         """Score every row."""
-        if not is_cheap(scorer):
+        if scorer.way is Way.ENGINE:
             outcomes, run = prepare(scorer, self._examples(scorer), budget=self.budget, usage=self.usage)
             engine().run(run, self.progress.show)
             self.open += sum(
@@ -112,11 +110,11 @@ class ScoringJob:
             return outcomes
         outcomes = []
         for example in self._examples(scorer):
-            outcomes.append(score_here(scorer, example))
+            outcomes.append(score_inline(scorer, example))
             self._count(outcomes[-1])
         return outcomes
 
-    def table(self, outcomes: list[Outcome], scorer: AnyScorer) -> pa.Table:
+    def table(self, outcomes: list[Outcome], scorer: Scorer) -> pa.Table:
         """The columns of what was collected."""
         table = table_of(outcomes, scorer)
         if not any(annotations for annotations in self._annotations):
@@ -130,14 +128,14 @@ class ScoringJob:
         if self.usage.rows % READ == 0:
             self.progress.show()
 
-    def _examples(self, scorer: AnyScorer) -> Iterator[Example | RowError]:
+    def _examples(self, scorer: Scorer) -> Iterator[Example | RowError]:
         for batch in batches(self.ds, self.layout.columns, READ):
-            for example in examples_of(scorer, self.layout, batch):
+            for example in read_examples(scorer, self.layout, batch):
                 labels = None if isinstance(example, RowError) else example.annotations
                 self._annotations.append(labels)
                 yield example
 
-    def _from_columns(self, scorer: ColumnScorer) -> pa.Table:
+    def _from_columns(self, scorer: Scorer) -> pa.Table:
         """Scores that are in the data need no texts; annotations only where they are more than numbers."""
         labels = _numeric_labels(self.layout)
         tables = []

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from datasets import Dataset, DatasetDict
 
-from hf_datamap.cli.inspect import command
+from hf_datamap.cli.inspect import auto_in_words, command
 from hf_datamap.data.inspect import inspect_dataset, printable
 from hf_datamap.errors import LayoutError
 
@@ -86,12 +86,12 @@ def test_streams_and_splits_and_limits():
 def test_what_auto_would_do(monkeypatch):
     for name in ("HF_DATAMAP_JUDGE", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    assert inspect_dataset(Dataset.from_list(ROWS)).auto.startswith("columns:scores[]: ")
+    assert inspect_dataset(Dataset.from_list(ROWS), describe_auto=auto_in_words).auto.startswith("columns:scores[]: ")
     pairs = Dataset.from_list([{"prompt": "Q", "chosen": "a", "rejected": "b"}])
-    assert inspect_dataset(pairs).auto.endswith("name a judge with --scorer judge:MODEL")
+    assert inspect_dataset(pairs, describe_auto=auto_in_words).auto.endswith("name a judge with --scorer judge:MODEL")
     monkeypatch.setenv("HF_DATAMAP_JUDGE", "some-model")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    found = inspect_dataset(pairs)
+    found = inspect_dataset(pairs, describe_auto=auto_in_words)
     assert found.auto.startswith("judge:some-model: ")
     assert "sk-secret" not in found.to_json() + found.to_text()
 

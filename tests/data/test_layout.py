@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from hf_datamap.data import Layout, choose_layout, parse_layout
-from hf_datamap.data.known import KNOWN
+from hf_datamap.data.known_layouts import KNOWN
 from hf_datamap.errors import LayoutError, RowError
 
 ROW = {"question": "Q?", "answer_a": "A", "answer_b": "B", "winner": "answer_b", "s": [1.0, 2.0]}

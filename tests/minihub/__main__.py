@@ -12,10 +12,10 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 
-from tests.minihub import admin, listing, reading, repos, writing, xet
+from tests.minihub import accounts, admin, commits, discussions, files, info, spaces, trees, uploads, xet
+from tests.minihub.errors import HubError
 from tests.minihub.gate import Gate
 from tests.minihub.hub import Hub, Token
-from tests.minihub.store import HubError
 
 
 def build_app(hub: Hub) -> FastAPI:
@@ -43,8 +43,9 @@ def build_app(hub: Hub) -> FastAPI:
         traceback.print_exc()
         return HubError(500, f"minihub bug: {type(e).__name__}: {e}").response()
 
-    for part in (repos, listing, reading, writing, xet, admin):
-        part.add(app, hub)
+    app.state.hub = hub
+    for part in (accounts, info, discussions, spaces, trees, files, uploads, commits, xet, admin):
+        app.include_router(part.router)
     return app
 
 

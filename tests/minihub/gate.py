@@ -5,76 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import time
 import uuid
-from dataclasses import dataclass, field
 
-from tests.minihub.store import error_headers
+from tests.minihub.errors import error_headers
+from tests.minihub.faults import Fault
 
-
-@dataclass
-class Fault:
-    """What to do to the next `times` requests that match.
-
-    method, path : match the request (method exact or None; path a regex searched in "/path?query")
-    skip         : let this many matching requests through first
-    times        : how many requests to spoil (0 = every one)
-    when         : "before" the request reaches the server, or "after" it was carried out
-                   ("after" = the server did the work, but the client never hears of it)
-    action       : "status"   answer `status` (+ error, code, headers, body)
-                   "reset"    close the connection without an answer
-                   "truncate" send only the first `bytes` bytes of the answer's body, then close
-                   "exit"     kill the server process (exit code 137)
-                   "none"     nothing (use with delay)
-    delay        : seconds to wait before the action, with "after" between the work and the action; taking the fault
-                   back ends it
-    reached      : how many requests came as far as that (the server counts)
-    """
-
-    path: str = "."
-    method: str | None = None
-    action: str = "status"
-    when: str = "before"
-    status: int = 500
-    error: str = "Internal Error - We're working hard to fix this as soon as possible!"
-    code: str | None = None
-    body: str | None = None
-    headers: dict = field(default_factory=dict)
-    bytes: int = 0
-    delay: float = 0.0
-    times: int = 1
-    skip: int = 0
-    id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
-    hits: int = 0
-    seen: int = 0
-    reached: int = 0
-
-    def __post_init__(self):
-        if self.action not in ("status", "reset", "truncate", "exit", "none") or self.when not in ("before", "after"):
-            raise ValueError(f"bad fault: {self}")
-        re.compile(self.path)
-
-    def take(self, method: str, target: str) -> bool:
-        if (self.method and self.method != method) or not re.search(self.path, target):
-            return False
-        if self.times and self.hits >= self.times:
-            return False
-        self.seen += 1
-        if self.seen <= self.skip:
-            return False
-        self.hits += 1
-        return True
+BODY_LIMIT = 64 * 2**20  # a longer body is not kept
 
 
 class Gate:
-    """Outermost ASGI layer: request ids, the request log, fault injection.
+    """Outermost ASGI layer.
 
     It also makes the router see the path *undecoded*, because revisions such as refs%2Fpr%2F1 and
     paths such as data%2Ftrain arrive as one percent-encoded segment; handlers unquote what they use.
     """
-
-    BODY_LIMIT = 64 * 2**20
 
     def __init__(self, app, hub):
         self.app, self.hub = app, hub
@@ -82,114 +27,128 @@ class Gate:
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        raw = scope["raw_path"].decode("latin-1").split("?")[0]
-        scope = {**scope, "path": raw}
-        if raw.startswith("/_admin/"):
+        scope = {**scope, "path": scope["raw_path"].decode("latin-1").split("?")[0]}
+        if scope["path"].startswith("/_admin/"):
             return await self.app(scope, receive, send)
+        return await Exchange(self.app, self.hub, scope, receive, send).run()
 
-        headers = [(k.decode("latin-1").lower(), v.decode("latin-1")) for k, v in scope["headers"]]
+
+class Exchange:
+    """One request and its answer: logged, and spoiled where a fault says so."""
+
+    def __init__(self, app, hub, scope, receive, send):
+        self.app, self.hub, self.scope = app, hub, scope
+        self._receive, self._send = receive, send
+        headers = [(key.decode("latin-1").lower(), value.decode("latin-1")) for key, value in scope["headers"]]
         query = scope["query_string"].decode("latin-1")
-        target = raw + ("?" + query if query else "")
+        method, path = scope["method"], scope["path"]
         given = dict(headers)
-        rid = given.get("x-request-id") or given.get("x-amzn-trace-id") or str(uuid.uuid4())
-        rec = self.hub.log_start(scope["method"], raw, query, headers, rid)
-        fault = self.hub.pick_fault(scope["method"], target)
-        if fault:
-            rec["fault"] = {"id": fault.id, "action": fault.action, "when": fault.when}
-        keep_body = scope["method"] in ("POST", "PUT", "PATCH", "DELETE") and not raw.startswith(("/_lfs/", "/_cas/"))
-        body = bytearray()
+        self.request_id = given.get("x-request-id") or given.get("x-amzn-trace-id") or str(uuid.uuid4())
+        self.record = hub.log.start(method, path, query, headers, self.request_id)
+        self.fault = hub.pick_fault(method, path + ("?" + query if query else ""))
+        if self.fault:
+            self.record["fault"] = {"id": self.fault.id, "action": self.fault.action, "when": self.fault.when}
+        self.keep_body = method in ("POST", "PUT", "PATCH", "DELETE") and not path.startswith(("/_lfs/", "/_cas/"))
+        self.body = bytearray()
 
-        async def log_receive():
-            msg = await receive()
-            if msg["type"] == "http.request":
-                chunk = msg.get("body", b"")
-                rec["request_bytes"] += len(chunk)
-                if keep_body and len(body) + len(chunk) <= self.BODY_LIMIT:
-                    body.extend(chunk)
-            return msg
-
-        async def log_send(msg):
-            if msg["type"] == "http.response.start":
-                rec["status"] = msg["status"]
-                msg = {**msg, "headers": [*msg.get("headers", []), (b"x-request-id", rid.encode("latin-1"))]}
-            elif msg["type"] == "http.response.body":
-                rec["response_bytes"] += len(msg.get("body", b""))
-            await send(msg)
-
-        async def drain():
-            while (await log_receive()).get("more_body"):
-                pass
-
-        async def drop_connection():
-            # uvicorn's `send` is a bound method of its request cycle, which owns the transport.
-            send.__self__.transport.abort()
-            while (await receive())["type"] != "http.disconnect":  # else uvicorn would answer in our place
-                pass
-
-        t0 = time.monotonic()
+    async def run(self) -> None:
+        began = time.monotonic()
         self.hub.busy += 1
         try:
-            late = fault and fault.when == "after" and fault.action in ("status", "reset", "exit")
-            if fault and not late:
-                await self._hold(fault)
-            if fault and fault.action in ("status", "reset", "exit"):
-                if late:
-
-                    async def swallow(msg):
-                        if msg["type"] == "http.response.start":
-                            rec["status_hidden"] = msg["status"]
-
-                    await self.app(scope, log_receive, swallow)
-                    await self._hold(fault)
+            if self.fault is None:
+                await self.app(self.scope, self.receive, self.send)
+            elif self.fault.action in ("status", "reset", "exit"):
+                await self.refuse(self.fault, began)
+            else:
+                await self.hold(self.fault)
+                if self.fault.action == "truncate":
+                    await self.truncate(self.fault.bytes)
                 else:
-                    await drain()
-                if fault.action == "exit":
-                    self.hub.log_end(rec, bytes(body), t0)
-                    os._exit(137)
-                if fault.action == "reset":
-                    rec["status"] = None
-                    await drop_connection()
-                    return None
-                h = {"content-type": "application/json", **error_headers(fault.error, fault.code, fault.headers)}
-                out = (fault.body if fault.body is not None else json.dumps({"error": fault.error})).encode()
-                h["content-length"] = str(len(out))
-                await log_send(
-                    {
-                        "type": "http.response.start",
-                        "status": fault.status,
-                        "headers": [(k.lower().encode(), str(v).encode("latin-1")) for k, v in h.items()],
-                    }
-                )
-                await log_send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else out})
-                return None
-            if fault and fault.action == "truncate":
-                left, gone = fault.bytes, False
-
-                async def cut(msg):
-                    nonlocal left, gone
-                    if msg["type"] != "http.response.body":
-                        await log_send(msg)
-                    elif not gone:
-                        part = msg.get("body", b"")[:left]
-                        left -= len(part)
-                        await log_send({"type": "http.response.body", "body": part, "more_body": True})
-                        if left <= 0:
-                            await asyncio.sleep(0.05)  # let the bytes leave before the connection goes
-                            await drop_connection()
-                            gone = True
-
-                await self.app(scope, log_receive, cut)
-                if not gone:  # an answer shorter than that
-                    await drop_connection()
-                return None
-            await self.app(scope, log_receive, log_send)
+                    await self.app(self.scope, self.receive, self.send)
         finally:
-            self.hub.log_end(rec, bytes(body), t0)
+            self.hub.log.end(self.record, bytes(self.body), began)
             self.hub.busy -= 1
 
-    async def _hold(self, fault: Fault) -> None:
-        """Let a request wait where its fault says."""
+    async def receive(self) -> dict:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            chunk = message.get("body", b"")
+            self.record["request_bytes"] += len(chunk)
+            if self.keep_body and len(self.body) + len(chunk) <= BODY_LIMIT:
+                self.body.extend(chunk)
+        return message
+
+    async def send(self, message: dict) -> None:
+        if message["type"] == "http.response.start":
+            self.record["status"] = message["status"]
+            identified = [*message.get("headers", []), (b"x-request-id", self.request_id.encode("latin-1"))]
+            message = {**message, "headers": identified}
+        elif message["type"] == "http.response.body":
+            self.record["response_bytes"] += len(message.get("body", b""))
+        await self._send(message)
+
+    async def hold(self, fault: Fault) -> None:
+        """Let the request wait where its fault says."""
         fault.reached += 1
         until = time.monotonic() + fault.delay
         while time.monotonic() < until and fault in self.hub.faults:  # noqa: ASYNC110 - a request takes it back
             await asyncio.sleep(0.01)
+
+    async def refuse(self, fault: Fault, began: float) -> None:
+        """Answer in the server's place, before or after it did the work."""
+        if fault.when == "after":
+            await self.app(self.scope, self.receive, self.swallow)
+            await self.hold(fault)
+        else:
+            await self.hold(fault)
+            while (await self.receive()).get("more_body"):  # read all that the client sends
+                pass
+        if fault.action == "exit":
+            self.hub.log.end(self.record, bytes(self.body), began)
+            os._exit(137)
+        if fault.action == "reset":
+            self.record["status"] = None
+            await self.drop_connection()
+        else:
+            await self.answer(fault)
+
+    async def swallow(self, message: dict) -> None:
+        """Keep what the server answers from the client."""
+        if message["type"] == "http.response.start":
+            self.record["status_hidden"] = message["status"]
+
+    async def answer(self, fault: Fault) -> None:
+        text = json.dumps({"error": fault.error}) if fault.body is None else fault.body
+        body = text.encode()
+        headers = {"content-type": "application/json", **error_headers(fault.error, fault.code, fault.headers)}
+        headers["content-length"] = str(len(body))
+        raw = [(key.lower().encode(), str(value).encode("latin-1")) for key, value in headers.items()]
+        await self.send({"type": "http.response.start", "status": fault.status, "headers": raw})
+        await self.send({"type": "http.response.body", "body": b"" if self.scope["method"] == "HEAD" else body})
+
+    async def truncate(self, size: int) -> None:
+        """Send the first `size` bytes of the answer's body, then drop the connection."""
+        left, dropped = size, False
+
+        async def cut(message):
+            nonlocal left, dropped
+            if message["type"] != "http.response.body":
+                await self.send(message)
+            elif not dropped:
+                part = message.get("body", b"")[:left]
+                left -= len(part)
+                await self.send({"type": "http.response.body", "body": part, "more_body": True})
+                if left <= 0:
+                    await asyncio.sleep(0.05)  # let the bytes leave before the connection goes
+                    await self.drop_connection()
+                    dropped = True
+
+        await self.app(self.scope, self.receive, cut)
+        if not dropped:  # an answer shorter than that
+            await self.drop_connection()
+
+    async def drop_connection(self) -> None:
+        # uvicorn's `send` is a bound method of its request cycle, which owns the transport.
+        self._send.__self__.transport.abort()
+        while (await self._receive())["type"] != "http.disconnect":  # else uvicorn would answer in our place
+            pass

@@ -16,18 +16,13 @@ import hf_datamap as dm
 from hf_datamap.data.example import Example
 from hf_datamap.errors import Unanswered
 from hf_datamap.scorers.judge_reply import content, json_object, judgement, read_score
+from tests import judging
 from tests.rows import graded, parts_of, responses_of, rows, scores
-from tests.servers.llm import LLMServer, completion
-
-
-@pytest.fixture
-def server():
-    with LLMServer(graded) as running:
-        yield running
+from tests.servers.llm import completion
 
 
 def judge_at(server, **options):
-    return dm.LLMJudge("judge", **{"base_url": server.url, "logprobs": False, "max_retries": 0, **options})
+    return judging.judge_at(server, **{"max_retries": 0, **options})
 
 
 def annotate(given_rows, scorer):

@@ -10,23 +10,13 @@ import hf_datamap as dm
 from hf_datamap.data import columns
 from hf_datamap.errors import MapError, ScorerError
 from hf_datamap.scoring.annotate import estimate
-from tests.rows import graded, rows, scores
-from tests.servers.llm import LLMServer
-
-
-@pytest.fixture
-def server():
-    with LLMServer(graded) as running:
-        yield running
+from tests.judging import annotate
+from tests.rows import rows, scores
 
 
 @pytest.fixture
 def judge(server):
     return dm.LLMJudge("judge", base_url=server.url, logprobs=False, max_retries=0)
-
-
-def annotate(ds, scorer, **options):
-    return dm.annotate(ds, scorer, progress=False, **options)
 
 
 def test_agreement_and_margin_by_hand():

@@ -27,15 +27,9 @@ from hf_datamap.errors import LayoutError, MapError, ScorerError, SourceError
 from hf_datamap.publish.folder import write_folder
 from hf_datamap.scoring.files import Threads, annotate_files, scratch_of
 from tests.rows import graded, rows
-from tests.servers.llm import LLMServer, error
+from tests.servers.llm import error
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def server():
-    with LLMServer(graded) as running:
-        yield running
 
 
 @pytest.fixture
@@ -253,7 +247,7 @@ def test_sketches_are_told_in_the_map(tmp_path):
 
 def test_the_card_of_a_large_map_tells_of_all_rows(tmp_path, monkeypatch):
     monkeypatch.setattr("hf_datamap.scoring.files.SAMPLE", 50)
-    monkeypatch.setattr("hf_datamap.publish.folder._DRAWN", 60)
+    monkeypatch.setattr("hf_datamap.publish.folder.ROWS_DRAWN", 60)
     files = split(rated(300), tmp_path / "in", 3)
     data_map = annotate_files(files, dm.ColumnScorer("rating"), tmp_path / "m", progress=False)
     card = (tmp_path / "m/README.md").read_text()

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,14 +104,17 @@ def test_kill_9_then_the_same_command(tmp_path, mode, count):
 @pytest.mark.parametrize("mode", ["annotate", "rows"])
 def test_ctrl_c_keeps_what_was_answered(tmp_path, mode):
     count = 200
-    path = write(tmp_path, count)
-    with LLMServer(graded, latency=0.05) as server:
+    path, stopped = write(tmp_path, count), threading.Event()
+
+    def script(request, n):  # whatever comes later is answered after the signal: the client cannot be done before it
+        return replace(graded(request), until=stopped.is_set if n > 90 else None)
+
+    with LLMServer(script, latency=0.05) as server:
         process = start(server, path, mode)
         wait_for(server, 100, process)
-        stopped = time.monotonic()
         process.send_signal(signal.SIGINT)
+        stopped.set()
         _, err = process.communicate(timeout=60)
-        assert time.monotonic() - stopped < 8
         assert process.returncode != 0
         assert "KeyboardInterrupt" in err
         sent, kept = len(server.requests), len(Store())

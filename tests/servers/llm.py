@@ -26,7 +26,8 @@ from aiohttp import web
 class Reply:
     """What the server does with one request.
 
-    ``reset`` closes the connection without an answer; ``body`` overrides the JSON.
+    ``reset`` closes the connection without an answer; ``body`` overrides the JSON; the answer waits ``delay`` seconds,
+    and then until ``until`` says so.
     """
 
     status: int = 200
@@ -35,6 +36,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
     delay: float = 0.0
+    until: Callable[[], bool] | None = None
     reset: bool = False
 
 
@@ -223,6 +225,8 @@ class LLMServer:
         try:
             if delay := self.latency + reply.delay:
                 await asyncio.sleep(delay)
+            while reply.until and not reply.until():  # noqa: ASYNC110 - a test asks anything
+                await asyncio.sleep(0.005)
         finally:
             self.in_flight -= 1
         if reply.reset:

@@ -20,13 +20,14 @@ from hf_datamap.datamap.datamap import DataMap, fraction
 from hf_datamap.datamap.reliability import joined
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.errors import MapError
+from hf_datamap.scorers.adapter import as_fitted_scorer
+from hf_datamap.scorers.base import ScorerLike
 from hf_datamap.scoring.annotate import provenance_of, statuses_of
 from hf_datamap.scoring.files import Scored, ShardJob, finish_part
 from hf_datamap.scoring.progress import Progress
 from hf_datamap.scoring.ray.blocks import assign_stored, fit_stored, stored_blocks, tell
 from hf_datamap.scoring.ray.cluster import connect, coordinator_actor, ordered, pool_of, quiet, spread
 from hf_datamap.scoring.ray.workers import PartWorker, TableWorker
-from hf_datamap.scoring.score_table import AnyScorer, layout_for, ready
 
 if TYPE_CHECKING:
     import ray.data
@@ -86,7 +87,7 @@ class RayCrew:
 
 def annotate(
     ds: ray.data.Dataset,
-    scorer: AnyScorer,
+    scorer: ScorerLike,
     *,
     layout: Layout | None = None,
     budget: Budget | None = None,
@@ -130,9 +131,9 @@ def annotate(
     """
     import ray.data
 
-    scorer = ready(scorer)
+    scorer = as_fitted_scorer(scorer)
     connect(None)
-    layout = layout_for(scorer, _layout(ds, layout))
+    layout = scorer.read_with(_layout(ds, layout))
     shares = fraction("low_variance", low_variance), fraction("low_mean", low_mean)
     limits, usage = budget or Budget(), Usage()
     with coordinator_actor(limits) as coordinator, ordered(ds):

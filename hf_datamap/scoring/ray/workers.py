@@ -19,9 +19,9 @@ from hf_datamap.engine.coordinator import Coordinator, RequestGrant, SharedStore
 from hf_datamap.engine.scheduler import engine
 from hf_datamap.engine.task import Answer
 from hf_datamap.errors import DataMapError, SourceError
+from hf_datamap.scorers.base import Scorer
 from hf_datamap.scoring.files import Scored, ShardJob, score_part
 from hf_datamap.scoring.progress import Progress, score_table
-from hf_datamap.scoring.score_table import AnyScorer
 
 _MAX_UNFINISHED_PUTS: Final = 512  # answers on their way to the store, per worker
 
@@ -137,7 +137,7 @@ class PartWorker(Worker):
 class TableWorker(Worker):
     """Scores batches of a Ray dataset."""
 
-    def __init__(self, scorer: AnyScorer, layout: Layout, budget: Budget, coordinator: Any) -> None:  # noqa: ANN401
+    def __init__(self, scorer: Scorer, layout: Layout, budget: Budget, coordinator: Any) -> None:  # noqa: ANN401
         super().__init__(budget, coordinator)
         self._scorer, self._layout = scorer, layout
 
