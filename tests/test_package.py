@@ -88,8 +88,6 @@ LONGEST = 60  # lines, the docstring included
 LONG_BEFORE = {
     "cli/_batch.py:run_batch",
     "cli/map.py:command",
-    "generate/rejection.py:rejection_sampling",
-    "generate/tree_search.py:tree_search",
     "publish/push.py:push_to_hub",
     "scoring/annotate.py:annotate",
     "scoring/files.py:annotate_files",
