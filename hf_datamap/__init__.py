@@ -53,7 +53,6 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.publish.push import preview_card as preview_card
     from hf_datamap.publish.push import push_to_hub as push_to_hub
     from hf_datamap.publish.space import deploy_space as deploy_space
-    from hf_datamap.scorers.auto import auto_scorer as auto_scorer
     from hf_datamap.scorers.base import Scorer as Scorer
     from hf_datamap.scorers.columns import ColumnScorer as ColumnScorer
     from hf_datamap.scorers.constraints.scorer import ConstraintScorer as ConstraintScorer
@@ -65,6 +64,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.scorers.panel import Panel as Panel
     from hf_datamap.scorers.reference import ReferenceScorer as ReferenceScorer
     from hf_datamap.scorers.reference import ReferenceWriter as ReferenceWriter
+    from hf_datamap.scorers.registry import auto_scorer as auto_scorer
     from hf_datamap.scorers.reward import RewardModel as RewardModel
     from hf_datamap.scorers.rubrics import Criterion as Criterion
     from hf_datamap.scorers.rubrics import Rubric as Rubric
@@ -124,7 +124,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "publish.load": ["load"],
         "publish.push": ["preview_card", "push_to_hub"],
         "publish.space": ["deploy_space"],
-        "scorers.auto": ["auto_scorer"],
         "scorers.base": ["Scorer"],
         "scorers.columns": ["ColumnScorer"],
         "scorers.constraints.scorer": ["ConstraintScorer"],
@@ -133,6 +132,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scorers.local": ["LocalJudge"],
         "scorers.panel": ["Panel"],
         "scorers.reference": ["ReferenceScorer", "ReferenceWriter"],
+        "scorers.registry": ["auto_scorer"],
         "scorers.reward": ["RewardModel"],
         "scorers.rubrics": ["Criterion", "Rubric"],
         "scoring": ["ray"],

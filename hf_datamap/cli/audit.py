@@ -13,7 +13,8 @@ from hf_datamap.cli.sources import check_new, open_source, read_layout, scored, 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from hf_datamap.curate.audit import Report
+    from hf_datamap.curate.audit import AuditReport
+    from hf_datamap.datamap.datamap import DataMap
 
 _EXAMPLES = """\b
 Examples:
@@ -96,7 +97,15 @@ def command(
     layout = read_layout(layout_text)
     ds = scored(open_source(source, splits, config, revision, limit), layout)
     old = scored(open_source(against, splits, config, None, limit), layout) if against else None
-    report = audit(ds, layout=layout, fail_on=fail_on, against=old, read_texts=texts, least_probability=probability)
+    report = audit(
+        ds,
+        layout=layout,
+        data_map=_map_of(source),
+        fail_on=fail_on,
+        against=old,
+        read_texts=texts,
+        least_probability=probability,
+    )
     for path in reports:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(getattr(report, _FORMATS[path.suffix])(), encoding="utf-8")
@@ -107,7 +116,16 @@ def command(
     context.exit(0 if report.passed else 1)
 
 
-def _repair(ds: Dataset | DatasetDict, report: Report, out: Path, action: str, checks: list[str]) -> None:
+def _map_of(source: str) -> DataMap | None:
+    """The map in a mapped folder, which knows how the rows were scored."""
+    from hf_datamap.datamap.datamap import DataMap
+    from hf_datamap.publish.folder import MAP_FILE
+
+    path = Path(source) / MAP_FILE
+    return DataMap.load(path) if path.is_file() else None
+
+
+def _repair(ds: Dataset | DatasetDict, report: AuditReport, out: Path, action: str, checks: list[str]) -> None:
     from hf_datamap.curate.audit import fix
 
     fixed = fix(ds, report, action="flip" if action == "flip" else "remove", checks=checks)
@@ -115,5 +133,5 @@ def _repair(ds: Dataset | DatasetDict, report: Report, out: Path, action: str, c
         write_parquet(fixed.kept, new / "data")
         if sum(fixed.counts.values()) > fixed.counts.get("kept", 0):
             write_parquet(fixed.removed, new / "removed")
-    told = ", ".join(f"{rows:,} {fate}" for fate, rows in sorted(fixed.counts.items()))
-    click.echo(f"wrote {out}: {told}", err=True)
+    fates = ", ".join(f"{rows:,} {fate}" for fate, rows in sorted(fixed.counts.items()))
+    click.echo(f"wrote {out}: {fates}", err=True)

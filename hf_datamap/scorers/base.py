@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Scores: TypeAlias = "Sequence[Score | float | None]"
 
 _MISSING: Final = "the response is missing"
+_LONGEST_REPR: Final = 100  # characters of what stands in the brackets of a repr
 _LARGEST: Final = 3.4e38  # what a float32 column holds
 CONCURRENT_CALLS: Final = 64  # of an async `score`, which waits for something else most of the time
 
@@ -259,11 +260,11 @@ def short_name(class_name: str, identity: Mapping[str, JSON]) -> str:
 
 
 def describe(class_name: str, identity: Mapping[str, JSON]) -> str:
-    """One short line for a `repr`: the class and the plain values of the identity, which holds no secrets."""
+    """One short line for a `repr`: the class and the texts in the identity, which holds no secrets."""
     shown = [
         f"{name}={value!r}"
         for name, value in identity.items()
-        if name != "kind" and isinstance(value, str | int | float) and not name.endswith("digest")
+        if name != "kind" and isinstance(value, str) and not name.endswith("digest")
     ]
     line = ", ".join(shown)
-    return f"{class_name}({line if len(line) <= 150 else line[:147] + '...'})"
+    return f"{class_name}({line if len(line) <= _LONGEST_REPR else line[: _LONGEST_REPR - 3] + '...'})"

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from hf_datamap.data import Example, Layout
+from hf_datamap.data.statistics import kendall
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import RowError, ScorerError
 from hf_datamap.scorers.adapter import as_scorer
@@ -347,11 +348,8 @@ def _report(
 
 def _tau(a: np.ndarray, b: np.ndarray) -> float | None:
     """Kendall's tau-b of two members over the responses to one prompt; None where either ranks nothing."""
-    both = np.isfinite(a) & np.isfinite(b)
-    above = np.triu_indices(int(both.sum()), 1)
-    x, y = (np.sign(np.subtract.outer(v[both], v[both]))[above] for v in (a, b))
-    norm = np.sqrt((x * x).sum() * (y * y).sum())
-    return float((x * y).sum() / norm) if norm > 0 else None
+    tau = float(kendall(a[None, :], b[None, :])[0])
+    return None if np.isnan(tau) else tau
 
 
 def krippendorff(values: np.ndarray) -> float | None:

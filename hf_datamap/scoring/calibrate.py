@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from hf_datamap.data import Example, Layout, columns, detect_layout
+from hf_datamap.data.statistics import pooled_correlation, wilson_interval
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.engine.run import kind_of
 from hf_datamap.engine.scheduler import engine
@@ -197,7 +197,7 @@ def calibration_report(
         pairs=int((np.isfinite(differences) & (differences != 0)).sum()),
         undecided=int((differences == 0).sum()),
         longest=accuracy(data.lengths, data.labels),
-        length=_correlation(data.labels, data.lengths),
+        length=_length_correlation(data.labels, data.lengths),
         scorers=tuple(entries),
     )
 
@@ -247,7 +247,7 @@ class _Labelled:
             },
             coverage=float(np.isfinite(scores).sum() / max(1, np.isfinite(self.lengths).sum())),
             failed=dict(failed.most_common()),
-            length=_correlation(scores, self.lengths),
+            length=_length_correlation(scores, self.lengths),
             longer=accuracy(scores, np.where(np.isfinite(scores), self.lengths, np.nan)).value,
             swap=None if not swap or scorer.way is Way.COLUMNS else self._swap(scorer, scores, examples, budget),
             usage=usage.summary(budget.prices),
@@ -310,15 +310,8 @@ def accuracy(scores: np.ndarray, labels: np.ndarray) -> Accuracy:
     share = float(hits.sum()) / total
     spread = float(((hits - share * per_row) ** 2).sum()) * rows / max(1, rows - 1) / total**2
     independent = share * (1 - share) / spread if spread > 0 else float(rows)
-    low, high = _wilson(share, min(independent, float(total)))
+    low, high = wilson_interval(share, min(independent, float(total)), _Z)
     return Accuracy(total, ties, share, low, high)
-
-
-def _wilson(share: float, total: float) -> tuple[float, float]:
-    square = _Z * _Z
-    centre = (share + square / (2 * total)) / (1 + square / total)
-    half = _Z * math.sqrt(share * (1 - share) / total + square / (4 * total * total)) / (1 + square / total)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _pairs(values: np.ndarray) -> np.ndarray:
@@ -327,13 +320,9 @@ def _pairs(values: np.ndarray) -> np.ndarray:
     return np.stack(some, axis=1) if some else np.empty((len(values), 0))
 
 
-def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Correlation within rows, pooled over rows."""
-    both = np.isfinite(a) & np.isfinite(b)
-    count = np.maximum(both.sum(axis=1, keepdims=True), 1)
-    x, y = (np.where(both, v - np.where(both, v, 0.0).sum(axis=1, keepdims=True) / count, 0.0) for v in (a, b))
-    norm = math.sqrt(float((x * x).sum()) * float((y * y).sum()))
-    return float((x * y).sum()) / norm if norm > 0 else None
+def _length_correlation(values: np.ndarray, lengths: np.ndarray) -> float | None:
+    correlation = pooled_correlation(values, lengths)
+    return None if np.isnan(correlation) else correlation
 
 
 def _ranks(example: Example) -> bool:

@@ -21,11 +21,12 @@ from hf_datamap.data import Example, Layout, detect_layout
 from hf_datamap.engine.config import __version__
 from hf_datamap.engine.run import SKIPPED_MARK
 from hf_datamap.engine.scheduler import engine
+from hf_datamap.engine.secrets import mask
 from hf_datamap.engine.store import Keys, Store
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import DataMapError, RowError, ScorerError, Unanswered
 from hf_datamap.scorers.base import Scorer
-from hf_datamap.scorers.judge import Asked, LLMJudge
+from hf_datamap.scorers.judge import JudgeRequest, LLMJudge
 from hf_datamap.scoring.score_table import prepare
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def submit_batch(
     store = Store()
     tasks = ((key, task) for key, task in _tasks(ds, judge, layout) if key not in gone and not store.get((key,)))
     if (first := next(tasks, None)) is not None:
-        asked: Asked = first[1].payload
+        asked: JudgeRequest = first[1].payload
         _, run = prepare(judge, [Example(asked.prompt, list(asked.responses), references=asked.references)])
         engine().run(run)
         found = {
@@ -394,7 +395,7 @@ def _told(judge: LLMJudge) -> Iterator[None]:
     try:
         yield
     except OpenAIError as error:
-        words = judge.endpoint.without_key(" ".join(str(error).split())[:300])
+        words = mask(" ".join(str(error).split())[:300])
         raise ScorerError(f"{judge.endpoint.base_url} does not do batches as asked: {words}") from None
 
 

@@ -90,7 +90,7 @@ def by_contrast(
     """The pairs of a contrast (see `to_pairs`) among some; all of them decide what is high and low."""
     if isinstance(contrast, tuple | list):
         if counts is None or len(contrast) != 2:
-            raise PairError(f"contrast {contrast!r} needs constraint counts (c, r) and a data set with constraints")
+            raise PairError(f"contrast {contrast!r} needs constraint counts (c, r) and a dataset with constraints")
         met, failed = _met(found, counts)
         return found.keep(np.flatnonzero(among & (met == contrast[0]) & (failed == contrast[1])))
     if contrast not in {"high", "low", "mixed"}:

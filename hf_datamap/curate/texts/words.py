@@ -111,23 +111,24 @@ def words(texts: Sequence[str]) -> Words:
     A polynomial over the code points, taken from one running sum, so that the cost does not depend on how many words
     there are. Case is folded (`str.lower`).
     """
+    if not texts:
+        return Words(np.empty(0, np.uint64), np.zeros(1, np.int64), np.zeros((0, len(SCRIPTS)), np.int64))
     kind_of, script_of = _classes()
-    joined = "\0".join(texts).lower() + "\0"
+    joined = "\0".join(text.replace("\0", " ") for text in texts).lower() + "\0"
     codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
     kinds = kind_of[codes]
     ends = np.flatnonzero(codes == 0)
-    if len(ends) != len(texts):  # a text holds the separator itself
-        return words([text.replace("\0", " ") for text in texts])
     first = kinds == _SINGLE
     first[1:] |= (kinds[1:] == _WORD) & (kinds[:-1] != _WORD)
     first[0] |= kinds[0] == _WORD
     begin = np.flatnonzero(first)
-    after = (kinds != _WORD) | (kinds == _SINGLE)
     stop = begin + 1
     runs = kinds[begin] == _WORD
-    breaks = np.flatnonzero(after)
+    breaks = np.flatnonzero(kinds != _WORD)
     stop[runs] = breaks[np.searchsorted(breaks, begin[runs])]
     up, down = _powers(1 << (len(codes) - 1).bit_length())
+    # The hash of a word is the difference of two running sums, brought back to power 0 by the inverse multiplier:
+    # all arithmetic wraps around modulo 2^64, on purpose.
     with np.errstate(over="ignore"):
         sums = np.zeros(len(codes) + 1, np.uint64)
         np.cumsum((codes.astype(np.uint64) + np.uint64(1)) * up[: len(codes)], out=sums[1:])
@@ -145,26 +146,12 @@ def _letters(script: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return counts
 
 
-def word_hash(word: str) -> int:
-    """The hash that `words` gives one word."""
-    return int(words([word]).hashes[0])
-
-
-def fingerprints(found: Words) -> np.ndarray:
-    """One uint64 per text, equal for texts with the same words in the same order; 0 for a text without words."""
-    owners = found.owners
-    place = (np.arange(len(owners)) - found.starts[owners]).astype(np.uint64)
-    with np.errstate(over="ignore"):
-        marked = mix(found.hashes + place * _MULTIPLIER)
-    return segment(np.add, marked, found.starts)
-
-
-def shingles(found: Words, width: int) -> tuple[np.ndarray, np.ndarray]:
+def shingles(words_of_texts: Words, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Hashes of every ``width`` words in a row within a text, and where each text's begin (as `Words.starts`)."""
-    hashes, counts = found.hashes, np.maximum(found.counts - (width - 1), 0)
+    hashes, counts = words_of_texts.hashes, np.maximum(words_of_texts.counts - (width - 1), 0)
     starts = np.concatenate([[0], counts.cumsum()])
     owners = np.repeat(np.arange(len(counts)), counts)
-    at = np.arange(starts[-1]) - starts[owners] + found.starts[owners]
+    at = np.arange(starts[-1]) - starts[owners] + words_of_texts.starts[owners]
     with np.errstate(over="ignore"):
         value = np.zeros(len(at), np.uint64)
         for step in range(width):
@@ -172,7 +159,7 @@ def shingles(found: Words, width: int) -> tuple[np.ndarray, np.ndarray]:
     return value, starts
 
 
-def segment(ufunc: np.ufunc, values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+def reduce_by_text(ufunc: np.ufunc, values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Reduce each text's values; 0 for a text without any (numpy's ``reduceat`` gives something else there)."""
     out = np.zeros(len(starts) - 1, values.dtype)
     filled = np.flatnonzero(np.diff(starts) > 0)
@@ -180,30 +167,3 @@ def segment(ufunc: np.ufunc, values: np.ndarray, starts: np.ndarray) -> np.ndarr
         with np.errstate(over="ignore"):
             out[filled] = ufunc.reduceat(values, starts[filled])
     return out
-
-
-def sketches(values: np.ndarray, starts: np.ndarray, size: int) -> np.ndarray:
-    """MinHash sketches: uint32 of shape (texts, size); two texts share each entry with their Jaccard similarity.
-
-    Broder 1997, with multiply-shift hashing. A text without shingles gets zeros.
-    """
-    out = np.zeros((len(starts) - 1, size), np.uint32)
-    short = (values >> np.uint64(32)).astype(np.uint32)
-    low = values.astype(np.uint32)
-    salts = mix(np.arange(1, 2 * size + 1, dtype=np.uint64)).astype(np.uint32)
-    with np.errstate(over="ignore"):
-        for k in range(size):
-            out[:, k] = segment(
-                np.minimum, short * (salts[2 * k] | np.uint32(1)) ^ (low * (salts[2 * k + 1] | np.uint32(1))), starts
-            )
-    return out
-
-
-def distinct(values: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each text's distinct values, sorted, and where each text's begin."""
-    owners = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-    order = np.lexsort((values, owners))
-    values, owners = values[order], owners[order]
-    new = np.ones(len(values), bool)
-    new[1:] = (values[1:] != values[:-1]) | (owners[1:] != owners[:-1])
-    return values[new], np.concatenate([[0], np.bincount(owners[new], minlength=len(starts) - 1).cumsum()])

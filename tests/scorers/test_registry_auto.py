@@ -12,8 +12,7 @@ from datasets import Dataset
 
 import hf_datamap as dm
 from hf_datamap.errors import ScorerError
-from hf_datamap.scorers.auto import describe_auto
-from hf_datamap.scorers.registry import parse_scorer
+from hf_datamap.scorers.registry import describe_auto, parse_scorer
 
 PLAIN = {"prompt": ["p"], "chosen": ["a"], "rejected": ["b"]}
 SCORED = {**PLAIN, "score_chosen": [5.0], "score_rejected": [1.0]}

@@ -1,4 +1,8 @@
-"""What language a text is in, whether it breaks off, whether it refuses: by scripts, function words and phrases."""
+"""A first look at the language of many texts at once, by scripts and function words.
+
+It costs 10 microseconds for a text of 1,000 characters, py3langid 120. So the audit looks at every text this way, and
+asks py3langid (`hf_datamap.scorers.constraints.language.detect`) about the few that stand out.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from hf_datamap.curate.audit import tokens as tk
+from hf_datamap.curate.texts.words import SCRIPTS, Words, reduce_by_text, words
 
 _FUNCTION_WORDS: Final = {
     "en": """
@@ -43,7 +47,7 @@ _FUNCTION_WORDS: Final = {
 _LANGUAGES: Final = tuple(_FUNCTION_WORDS)
 
 #: A prompt that may well want another language: translation, or the name of a language.
-ASKS: Final = re.compile(
+NAMES_A_LANGUAGE: Final = re.compile(
     r"translat|traduc|tradui|tradu[zç]|übersetz|перев[её]д|перевод|翻[译訳譯]|번역|ترجم|अनुवाद|language|langue|idioma|sprache|lingua|语言|言語|язык"
     r"|\b(?:english|spanish|french|german|italian|portuguese|dutch|chinese|mandarin|japanese|korean|russian|arabic|hindi|latin|greek|hebrew|polish"
     r"|vietnamese|thai|turkish|indonesian|swedish|español|inglés|francés|français|anglais|deutsch|englisch|inglês|italiano|inglese)\b"
@@ -56,77 +60,35 @@ def _table() -> tuple[np.ndarray, np.ndarray]:
     """Hashes of all function words, sorted, and whose they are (rows: words, columns: languages)."""
     spoken = {language: {word for word in text.split() if len(word) > 1} for language, text in _FUNCTION_WORDS.items()}
     every = sorted(set.union(*spoken.values()))
-    hashes = tk.words(every).hashes
+    hashes = words(every).hashes
     order = np.argsort(hashes)
     whose = np.array([[word in spoken[language] for language in _LANGUAGES] for word in every])
     return hashes[order], whose[order]
 
 
-def languages(found: tk.Words) -> np.ndarray:
+def likely_languages(texts: Words) -> np.ndarray:
     """A number for the language of each text, 0 where it is not clear; equal numbers, same language.
 
     A script of its own decides when nine in ten letters are of it (kana with Chinese characters count as Japanese). In
     Latin script the share of function words decides, when the best language has one word in six, and half as many again
     as the next.
     """
-    letters = found.scripts.astype(float)
+    letters = texts.scripts.astype(float)
     total = letters.sum(axis=1)
-    latin, kana, han = (tk.SCRIPTS.index(name) for name in ("latin", "kana", "han"))
+    latin, kana, han = (SCRIPTS.index(name) for name in ("latin", "kana", "han"))
     japanese = letters[:, kana] > 0.05 * total
     letters[:, kana] += np.where(japanese, letters[:, han], 0.0)
     letters[:, han] = np.where(japanese, 0.0, letters[:, han])
     main = letters.argmax(axis=1)
     clear = (total >= 15) & (letters.max(axis=1) >= 0.9 * total)
     hashes, whose = _table()
-    at = np.minimum(np.searchsorted(hashes, found.hashes), len(hashes) - 1)
-    known = hashes[at] == found.hashes
+    at = np.minimum(np.searchsorted(hashes, texts.hashes), len(hashes) - 1)
+    known = hashes[at] == texts.hashes
     shares = np.zeros((len(total), len(_LANGUAGES)))
     for place in range(len(_LANGUAGES)):
         hits = (known & whose[at, place]).astype(np.int64)
-        shares[:, place] = tk.segment(np.add, hits, found.starts) / np.maximum(found.counts, 1)
+        shares[:, place] = reduce_by_text(np.add, hits, texts.starts) / np.maximum(texts.counts, 1)
     ranked = np.sort(shares, axis=1)
-    spoken = (found.counts >= 20) & (ranked[:, -1] >= 1 / 6) & (ranked[:, -1] >= 1.5 * ranked[:, -2])
-    by_words = np.where(spoken, len(tk.SCRIPTS) + 1 + shares.argmax(axis=1), 0)
+    spoken = (texts.counts >= 20) & (ranked[:, -1] >= 1 / 6) & (ranked[:, -1] >= 1.5 * ranked[:, -2])
+    by_words = np.where(spoken, len(SCRIPTS) + 1 + shares.argmax(axis=1), 0)
     return np.where(clear, np.where(main == latin, by_words, main), 0)
-
-
-_NOT_ABLE: Final = (
-    r"i (?:can ?not|can['’]t|won['’]t|will not|must decline|am unable|am not able)|i['’]m (?:unable|not able)"
-)
-_REFUSAL: Final = re.compile(
-    rf"(?:\b(?:sorry|apologi[sz]e|unfortunately|as an ai)\b[^.?!\n]{{0,80}}?\b(?:{_NOT_ABLE})\b)"
-    rf"|^\W*(?:{_NOT_ABLE}) (?:\w+ ){{0,3}}?(?:assist|help|provide|fulfil|comply|answer|create|generate|engage"
-    r"|support|continue|discuss|write|offer|give|do that)"
-    r"|lo siento,? (?:pero )?no puedo|no puedo ayudar|je suis désolé|es tut mir leid,? (?:aber )?ich kann"
-    r"|mi dispiace,? (?:ma )?non posso|desculpe,? (?:mas )?não posso"
-    r"|(?:对不起|抱歉|很抱歉)[,，]?(?:但是?)?我?(?:不能|无法|不会)"
-    r"|申し訳(?:ありません|ございません)|죄송(?:합니다|하지만)|извините, (?:но )?я не могу"
-)
-_REFUSAL_CHARS: Final = 800  # longer texts that open like one go on to help
-_PROSE: Final = 200
-_OPEN_WORDS: Final = """
-    the a an of and or to in on at for with by from that which who as is are was were be been has have had can could
-    will would should may might must this these those its their his her your our my such than then because if when while
-    but not also into el la los las de y en con para por que le les des et du un une der die das und mit für von zu
-"""
-_ENDINGS: Final = frozenset(_OPEN_WORDS.split())
-
-
-def refuses(text: str) -> bool:
-    """Whether a text is a refusal: short, and opening like one."""
-    return len(text) <= _REFUSAL_CHARS and _REFUSAL.search(text[:250].lower()) is not None
-
-
-def breaks_off(text: str) -> bool:
-    """Whether a text ends in the middle of a code block or of a sentence of prose (ours; careful, not complete)."""
-    text = text.rstrip()
-    if len(text) < _PROSE:
-        return False
-    if text.count("```") % 2:
-        return True
-    last = text[text.rfind("\n") + 1 :]
-    open_end = text[-1] in ",(" or "a" <= text[-1].lower() <= "z"
-    if not open_end or last.lstrip()[:1] in set("#|-*<>{}[]`$=+0123456789"):
-        return False
-    spoken = last.split()
-    return len(spoken) > 8 and (text[-1] in ",(" or spoken[-1].lower() in _ENDINGS or len(spoken) > 30)
