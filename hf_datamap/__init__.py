@@ -50,9 +50,9 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.errors import SourceError as SourceError
     from hf_datamap.errors import Unanswered as Unanswered
     from hf_datamap.publish.load import load as load
+    from hf_datamap.publish.push import preview_card as preview_card
     from hf_datamap.publish.push import push_to_hub as push_to_hub
     from hf_datamap.publish.space import deploy_space as deploy_space
-    from hf_datamap.scorers.auto import auto_scorer as auto_scorer
     from hf_datamap.scorers.base import Scorer as Scorer
     from hf_datamap.scorers.columns import ColumnScorer as ColumnScorer
     from hf_datamap.scorers.constraints.scorer import ConstraintScorer as ConstraintScorer
@@ -64,6 +64,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.scorers.panel import Panel as Panel
     from hf_datamap.scorers.reference import ReferenceScorer as ReferenceScorer
     from hf_datamap.scorers.reference import ReferenceWriter as ReferenceWriter
+    from hf_datamap.scorers.registry import auto_scorer as auto_scorer
     from hf_datamap.scorers.reward import RewardModel as RewardModel
     from hf_datamap.scorers.rubrics import Criterion as Criterion
     from hf_datamap.scorers.rubrics import Rubric as Rubric
@@ -124,9 +125,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Unanswered",
         ],
         "publish.load": ["load"],
-        "publish.push": ["push_to_hub"],
+        "publish.push": ["preview_card", "push_to_hub"],
         "publish.space": ["deploy_space"],
-        "scorers.auto": ["auto_scorer"],
         "scorers.base": ["Scorer"],
         "scorers.columns": ["ColumnScorer"],
         "scorers.constraints.scorer": ["ConstraintScorer"],
@@ -135,6 +135,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scorers.local": ["LocalJudge"],
         "scorers.panel": ["Panel"],
         "scorers.reference": ["ReferenceScorer", "ReferenceWriter"],
+        "scorers.registry": ["auto_scorer"],
         "scorers.reward": ["RewardModel"],
         "scorers.rubrics": ["Criterion", "Rubric"],
         "scoring": ["ray"],

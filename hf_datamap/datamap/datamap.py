@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from hf_datamap.data import columns
 from hf_datamap.data.dataset import add_columns
+from hf_datamap.data.independence import SAME, LabelBasis, map_label_basis
 from hf_datamap.datamap.assign import Assigner
 from hf_datamap.datamap.cut import UNMAPPED, Boundary, Cut
 from hf_datamap.datamap.fit import Fitted, fit_points
@@ -169,6 +170,11 @@ class DataMap(FrozenModel):
         return bool(self.cohort) and rows == self.rows and str(PointsDigest.of(blocks)) == self.cohort
 
     @property
+    def label_basis(self) -> LabelBasis:
+        """Which labels the scores can be compared with; none, where the scores are the annotations."""
+        return map_label_basis(self.provenance)
+
+    @property
     def cut(self) -> Cut:
         """The boundaries, for the rows that the map was fitted on."""
         return Cut(self.variance, self.mean)
@@ -261,6 +267,8 @@ class DataMap(FrozenModel):
                 lines.append(
                     f"  {name} boundary {boundary.value:.6g} ({boundary.ties:,} rows on it, {boundary.below:,} below)"
                 )
+        if self.label_basis.reason == SAME:
+            lines.append(f"  labels {SAME}")
         return "\n".join(lines)
 
 

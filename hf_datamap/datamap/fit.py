@@ -57,6 +57,19 @@ class Fitted:
     digest: str
 
 
+def find_cut(mean: np.ndarray, variance: np.ndarray, low_variance: Fraction, low_mean: Fraction) -> Cut:
+    """Return the exact cut of points that are in memory.
+
+    Args:
+        mean: shape (rows,), NaN where missing.
+        variance: shape (rows,), NaN where missing.
+        low_variance: see `hf_datamap.DataMap.fit`.
+        low_mean: see `hf_datamap.DataMap.fit`.
+    """
+    points = Points({columns.MEAN: mean, columns.VARIANCE: variance})
+    return _find_cut([lambda: points], low_variance, low_mean, _find_by_partition, one_by_one)
+
+
 def fit_points(
     readers: Sequence[PointReader],
     low_variance: Fraction,
@@ -84,9 +97,7 @@ def fit_points(
         find = _find_by_sketch if approximate else _find_by_partition
     else:
         find = _find_by_sketch if approximate else _find_by_counting
-    by_variance, low_rows = find(_Values(), low_variance, readers, for_each)
-    by_mean = find(_Values(by_variance), low_mean, readers, for_each)[0] if low_rows else None
-    cut = Cut(by_variance, by_mean)
+    cut = _find_cut(readers, low_variance, low_mean, find, for_each)
     summed = list(for_each(_Statistics(cut), readers))
     if not summed:
         summed = [(RegionSums.of(np.empty(0, np.int8), _NO_POINTS), np.zeros(2, np.int64))]
@@ -95,6 +106,14 @@ def fit_points(
         cut = Cut(*(_with_ties(boundary, int(count)) for boundary, count in zip(cut, ties, strict=True)))
     digest = str(PointsDigest.of(read() for read in readers)) if at_one_place else ""
     return Fitted(cut, sums, digest)
+
+
+def _find_cut(
+    readers: Sequence[PointReader], low_variance: Fraction, low_mean: Fraction, find: _Find, for_each: ForEachBlock
+) -> Cut:
+    by_variance, low_rows = find(_Values(), low_variance, readers, for_each)
+    by_mean = find(_Values(by_variance), low_mean, readers, for_each)[0] if low_rows else None
+    return Cut(by_variance, by_mean)
 
 
 @dataclass(frozen=True)
@@ -128,6 +147,10 @@ class _Values:
             return block.variance[among], np.flatnonzero(among)
         among = is_below(block.variance, among, self.under, block.first_row)
         return block.mean[among], np.flatnonzero(among)
+
+
+#: Finds a boundary under which a share of the values lies, and how many these are.
+_Find = Callable[[_Values, Fraction, Sequence[PointReader], ForEachBlock], tuple[Boundary | None, int]]
 
 
 def _find_by_partition(

@@ -15,12 +15,13 @@ from hf_datamap.datamap.assign import Assigner
 from hf_datamap.datamap.points import IN_MEMORY_OF_STREAMS, Gathered
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.errors import BudgetError, RowError
+from hf_datamap.scorers.adapter import as_fitted_scorer, as_scorer
+from hf_datamap.scorers.base import ScorerLike, Way
 from hf_datamap.scorers.panel import Panel
 from hf_datamap.scoring.driver import Rows, job_of, map_rows
 from hf_datamap.scoring.job import Job, PartReport
 from hf_datamap.scoring.progress import Progress
 from hf_datamap.scoring.score_rows import RowScoring, added_schema, needed_columns
-from hf_datamap.scoring.score_table import AnyScorer, asks, layout_for, ready, release
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, IterableDataset
@@ -35,7 +36,7 @@ _STREAMED_ROWS_ASKING: Final = 2_000
 
 def annotate(
     ds: AnyDataset,
-    scorer: AnyScorer,
+    scorer: ScorerLike,
     *,
     layout: Layout | None = None,
     budget: Budget | None = None,
@@ -78,11 +79,11 @@ def annotate(
     if isinstance(ds, IterableDataset):
         if budget is not None and budget.limited:
             raise BudgetError("a stream, scored as it is read, has no budget: take(n) of it, or load it as a Dataset")
-        scorer, stream = ready(scorer), by_row_group(ds)
-        rows = StreamRows(stream, job_of(scorer, find_layout(stream, layout), budget, options))
+        stream = by_row_group(ds)
+        rows = StreamRows(stream, job_of(as_fitted_scorer(scorer), find_layout(stream, layout), budget, options))
     else:
         splits = dict(ds) if isinstance(ds, Mapping) else {"": ds}
-        rows = DatasetRows(ds, splits, job_of(scorer, find_layout(ds, layout), budget, options))
+        rows = DatasetRows(ds, splits, job_of(as_scorer(scorer), find_layout(ds, layout), budget, options))
     return map_rows(rows, source, progress)
 
 
@@ -111,15 +112,15 @@ def fit_panel(
         ScorerError: fewer than two members scored anything.
     """
     splits = list(ds.values()) if isinstance(ds, Mapping) else [ds]
-    job = Job(panel, layout_for(panel, find_layout(ds, layout)), budget or Budget())
+    job = Job(panel, panel.read_with(find_layout(ds, layout)), budget or Budget())
     usage = Usage()
     bar = Progress(usage, sum(map(len, splits)), progress)
     scorings = [RowScoring(split, job, usage, bar) for split in splits]
     try:
-        return panel.fitted([outcome for scoring in scorings for outcome in scoring.collect(panel.listening())])
+        return panel.fitted([outcome for scoring in scorings for outcome in scoring.collect(panel.unfitted())])
     finally:
         bar.close()
-        release(panel)
+        panel.release()
 
 
 @dataclass
@@ -143,13 +144,13 @@ class DatasetRows(Rows[Any]):
         """See `Rows`."""
         scorings = [RowScoring(split, self.job, usage, progress) for split in self.splits.values()]
         scorer = self.job.scorer
-        if isinstance(scorer, Panel) and scorer.scales is None:
-            # The members' scales are known once all rows are scored.
-            outcomes = [scoring.collect(scorer.listening()) for scoring in scorings]
-            panel = scorer.fitted([outcome for rows in outcomes for outcome in rows])
-            self.job = replace(self.job, scorer=panel)
+        if scorer.needs_fit:
+            # The scales of a panel's members are known once all rows are scored.
+            outcomes = [scoring.collect(scorer.unfitted()) for scoring in scorings]
+            fitted = scorer.fitted([outcome for rows in outcomes for outcome in rows])
+            self.job = replace(self.job, scorer=fitted)
             tables: Iterator[pa.Table] = (
-                scoring.table([row if isinstance(row, RowError) else panel.finish(row) for row in rows], panel)
+                scoring.table([row if isinstance(row, RowError) else fitted.standardised(row) for row in rows], fitted)
                 for scoring, rows in zip(scorings, outcomes, strict=True)
             )
         else:
@@ -184,7 +185,7 @@ class StreamRows(Rows["IterableDataset"]):
 
     @property
     def _table_rows(self) -> int:
-        return _STREAMED_ROWS_ASKING if asks(self.job.scorer) else _STREAMED_ROWS
+        return _STREAMED_ROWS_ASKING if self.job.scorer.way is Way.ENGINE else _STREAMED_ROWS
 
     def score(self, usage: Usage, progress: Progress, points: Gathered) -> Iterator[PartReport]:
         """See `Rows`."""

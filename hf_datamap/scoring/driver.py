@@ -17,10 +17,10 @@ from hf_datamap.datamap.fit import Fitted, fit_points
 from hf_datamap.datamap.points import IN_MEMORY, Gathered, gathering
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.errors import MapError
+from hf_datamap.scorers.base import Scorer
 from hf_datamap.scoring.job import Job, PartReport
 from hf_datamap.scoring.progress import Progress
 from hf_datamap.scoring.provenance import provenance_of
-from hf_datamap.scoring.score_table import AnyScorer, layout_for, release
 
 Result = TypeVar("Result")
 
@@ -58,11 +58,11 @@ class Rows(ABC, Generic[Result]):
         """Give the rows back with their regions."""
 
 
-def job_of(scorer: AnyScorer, layout: Layout, budget: Budget | None, options: Mapping[str, Any]) -> Job:
+def job_of(scorer: Scorer, layout: Layout, budget: Budget | None, options: Mapping[str, Any]) -> Job:
     """Return the job that a caller asks for.
 
     Args:
-        scorer: the scorer, checked.
+        scorer: the scorer.
         layout: how rows are read.
         budget: what may be spent; anything by default.
         options: those of `DataMap.fit`.
@@ -73,7 +73,7 @@ def job_of(scorer: AnyScorer, layout: Layout, budget: Budget | None, options: Ma
     fractions: dict[str, Fraction] = {
         name: parse_fraction(name, options[name]) for name in ("low_variance", "low_mean")
     }
-    return Job(scorer, layout_for(scorer, layout), budget or Budget(), **{**options, **fractions})
+    return Job(scorer, scorer.read_with(layout), budget or Budget(), **{**options, **fractions})
 
 
 def map_rows(rows: Rows[Result], source: Mapping[str, Any] | None, progress: bool | None) -> tuple[Result, DataMap]:
@@ -99,7 +99,7 @@ def map_rows(rows: Rows[Result], source: Mapping[str, Any] | None, progress: boo
                 bar.show()
         finally:
             bar.close()
-            release(rows.job.scorer)
+            rows.job.scorer.release()
         if not sum(sum(report.statuses.values()) for report in reports):  # of a stream that is known only now
             raise MapError("the dataset has no rows: there is nothing to map")
         job = rows.job

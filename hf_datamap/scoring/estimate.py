@@ -13,9 +13,9 @@ from hf_datamap.engine.budget import Prices
 from hf_datamap.engine.store import Keys, Store
 from hf_datamap.engine.task import Task
 from hf_datamap.errors import RowError
-from hf_datamap.scorers.base import TaskScorer
+from hf_datamap.scorers.adapter import as_scorer
+from hf_datamap.scorers.base import Scorer, ScorerLike, Way
 from hf_datamap.scoring.score_rows import READ_ROWS
-from hf_datamap.scoring.score_table import AnyScorer, layout_for
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -56,7 +56,9 @@ class Estimate:
         return "\n".join(lines)
 
 
-def estimate(ds: Dataset, scorer: AnyScorer, *, layout: Layout | None = None, prices: Prices | None = None) -> Estimate:
+def estimate(
+    ds: Dataset, scorer: ScorerLike, *, layout: Layout | None = None, prices: Prices | None = None
+) -> Estimate:
     """Say what annotating a dataset would take, without sending anything.
 
     Args:
@@ -68,10 +70,11 @@ def estimate(ds: Dataset, scorer: AnyScorer, *, layout: Layout | None = None, pr
     Raises:
         LayoutError: the columns fit no layout, or several.
     """
-    layout = layout_for(scorer, find_layout(ds, layout))
+    scorer = as_scorer(scorer)
+    layout = scorer.read_with(find_layout(ds, layout))
     reasons: Counter[str] = Counter()
     rows = 0
-    count = _RequestCount(scorer) if isinstance(scorer, TaskScorer) else None
+    count = _RequestCount(scorer) if scorer.way is Way.ENGINE else None
     try:
         for batch in tables_of(ds, layout.columns, READ_ROWS):
             for example in layout.read_batch(batch):
@@ -101,7 +104,7 @@ class _RequestCount:
         output_tokens: tokens to receive.
     """
 
-    def __init__(self, scorer: TaskScorer) -> None:
+    def __init__(self, scorer: Scorer) -> None:
         self._scorer, self._store = scorer, Store()
         self._keys: dict[int, Keys] = {}  # by the scorer that answers a task
         self.missing_keys: set[bytes] = set()
@@ -115,8 +118,7 @@ class _RequestCount:
         for key, task in tasks.items():
             if key not in cached_answers and key not in self.missing_keys:
                 self.missing_keys.add(key)
-                guess = getattr(task.scorer or self._scorer, "estimate", None)
-                sent, received = guess(task) if guess else (0, 0)
+                sent, received = (task.scorer or self._scorer).estimate(task)
                 self.input_tokens += sent
                 self.output_tokens += received
 

@@ -13,10 +13,10 @@ from hf_datamap.datamap.assign import Assigner
 from hf_datamap.engine.budget import Usage
 from hf_datamap.engine.scheduler import engine
 from hf_datamap.errors import ScorerError
+from hf_datamap.scorers.base import Way
 from hf_datamap.scoring.job import PartReport
 from hf_datamap.scoring.parts import PartsJob, score_part, write_part
 from hf_datamap.scoring.progress import Progress
-from hf_datamap.scoring.score_table import asks
 
 
 class Executor(Protocol):
@@ -69,7 +69,7 @@ class Threads:
 
     def score(self, parts: Sequence[Part], job: PartsJob, usage: Usage, progress: Progress) -> Iterator[PartReport]:
         """See `Executor`."""
-        if asks(job.job.scorer):  # then the engine's thread alone counts
+        if job.job.scorer.way is Way.ENGINE:  # then the engine's thread alone counts
             yield from self._each(lambda part: score_part(part, job, usage, progress, self._stopped.is_set), parts)
             return
 

@@ -27,12 +27,13 @@ from hf_datamap.engine.config import __version__
 from hf_datamap.engine.store import canonical
 from hf_datamap.errors import SourceError
 from hf_datamap.publish.folder import check_folder, write_parts
+from hf_datamap.scorers.adapter import as_fitted_scorer
+from hf_datamap.scorers.base import ScorerLike, Way
 from hf_datamap.scoring.driver import Rows, job_of, map_rows
 from hf_datamap.scoring.executors import Executor, Threads
 from hf_datamap.scoring.job import Job, PartReport
 from hf_datamap.scoring.parts import PartsJob, complete_file, earlier_report
 from hf_datamap.scoring.progress import Progress
-from hf_datamap.scoring.score_table import AnyScorer, asks, ready
 
 if TYPE_CHECKING:
     from datasets import Features, IterableDataset
@@ -44,7 +45,7 @@ PART_ROWS_ASKING: Final = 10_000  # the same where scoring takes requests
 
 def annotate_files(
     files: str | Path | Sequence[str | Path],
-    scorer: AnyScorer,
+    scorer: ScorerLike,
     out: str | Path,
     *,
     layout: Layout | None = None,
@@ -103,8 +104,9 @@ def annotate_files(
     """
     if keep not in ("all", "added"):
         raise SourceError(f"keep is 'all' or 'added', not {keep!r}")
-    out, executor, scorer = Path(out), executor or crew or Threads(), ready(scorer)
-    parts = plan(parquet_files(files), part_rows or (PART_ROWS_ASKING if asks(scorer) else PART_ROWS))
+    out, executor = Path(out), executor or crew or Threads()
+    scorer = as_fitted_scorer(scorer)
+    parts = plan(parquet_files(files), part_rows or (PART_ROWS_ASKING if scorer.way is Way.ENGINE else PART_ROWS))
     features = parts[0].features()
     for name in columns.FOLLOWING:
         features.pop(name, None)

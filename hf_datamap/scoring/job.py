@@ -14,7 +14,7 @@ from hf_datamap.data import Layout, columns
 from hf_datamap.datamap.noise import table_noise_split
 from hf_datamap.datamap.reliability import NoiseSplit
 from hf_datamap.engine.budget import Budget, Usage
-from hf_datamap.scoring.score_table import AnyScorer
+from hf_datamap.scorers.base import Scorer
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Job:
         approximate: whether boundaries come from sketches.
     """
 
-    scorer: AnyScorer
+    scorer: Scorer
     layout: Layout
     budget: Budget = field(default_factory=Budget)
     low_variance: Fraction = Fraction(2, 3)

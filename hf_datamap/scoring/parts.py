@@ -23,10 +23,10 @@ from hf_datamap.datamap.noise import table_noise_split
 from hf_datamap.datamap.reliability import NoiseSplit, joined
 from hf_datamap.engine.budget import Usage
 from hf_datamap.errors import Interrupted
+from hf_datamap.scorers.base import Way
 from hf_datamap.scoring.job import Job, PartReport, count_statuses
 from hf_datamap.scoring.progress import Progress
 from hf_datamap.scoring.score_rows import RowScoring, added_schema, needed_columns
-from hf_datamap.scoring.score_table import asks
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -98,7 +98,7 @@ def score_part(
     scorer = job.job.scorer
     names = needed_columns(scorer, job.job.layout)
     with complete_file(job.scored(part)) as path, pq.ParquetWriter(path, added_schema(scorer)) as writer:
-        for table in part.batches(_ROWS_ASKING if asks(scorer) else _ROWS, names):
+        for table in part.batches(_ROWS_ASKING if scorer.way is Way.ENGINE else _ROWS, names):
             scoring = RowScoring.of_table(table, job.job, usage, progress)
             added = scoring.run(scorer)
             writer.write_table(added)

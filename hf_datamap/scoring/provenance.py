@@ -10,7 +10,6 @@ from typing import Any
 from hf_datamap.data import columns
 from hf_datamap.datamap.reliability import joined
 from hf_datamap.engine.budget import Usage
-from hf_datamap.scorers.panel import Panel
 from hf_datamap.scoring.job import Job, PartReport
 
 
@@ -39,8 +38,7 @@ def provenance_of(
         "date": datetime.now(UTC).date().isoformat(),
         "rows": {name: statuses[name] for name in (columns.OK, columns.PARTIAL, columns.FAILED, columns.SKIPPED)},
     }
-    if isinstance(scorer, Panel) and scorer.report is not None:
-        provenance["panel"] = scorer.report.to_dict()
+    provenance |= scorer.provenance()
     if noise := joined(report.noise for report in in_order):
         provenance["noise"] = noise.summary()
     return provenance

@@ -10,22 +10,22 @@ import pyarrow as pa
 
 from hf_datamap.data import Example, Layout, columns, parse_path
 from hf_datamap.data.dataset import tables_of
+from hf_datamap.data.independence import LabelBasis, independent_labels, label_basis
 from hf_datamap.engine.budget import Usage
 from hf_datamap.engine.run import kind_of
 from hf_datamap.engine.scheduler import engine
 from hf_datamap.errors import RowError
-from hf_datamap.scorers.columns import ColumnScorer, scores_at
+from hf_datamap.scorers.base import Scorer, Way
+from hf_datamap.scorers.columns import scores_at
 from hf_datamap.scoring.job import Job
 from hf_datamap.scoring.progress import Progress
 from hf_datamap.scoring.score_table import (
-    AnyScorer,
     Outcome,
     columns_of,
-    examples_of,
-    is_cheap,
     prepare,
+    read_examples,
     schema_of,
-    score_here,
+    score_inline,
     table_of,
     with_labels,
 )
@@ -37,16 +37,16 @@ READ_ROWS: Final = 256  # rows read at a time
 _COLUMN_ROWS: Final = 10_000  # rows whose scores are there already
 
 
-def needed_columns(scorer: AnyScorer, layout: Layout) -> tuple[str, ...]:
+def needed_columns(scorer: Scorer, layout: Layout) -> tuple[str, ...]:
     """The columns of a dataset that scoring reads."""
-    if not isinstance(scorer, ColumnScorer):
-        members = getattr(scorer, "column_members", {}).values()
-        return tuple(dict.fromkeys([*layout.columns, *(name for one in members for name in _heads(one, layout))]))
-    heads = dict.fromkeys([*_heads(scorer, layout), *_names(layout.responses)])
-    return tuple(heads) if _label_columns(layout) is not None else tuple(dict.fromkeys([*heads, *layout.columns]))
+    if scorer.way is not Way.COLUMNS:
+        return tuple(dict.fromkeys([*layout.columns, *_names(scorer.score_paths(layout))]))
+    labels = _label_columns(scorer, layout)
+    names = [*_names([*scorer.score_paths(layout), *(labels or ())]), *_names(layout.responses)]
+    return tuple(dict.fromkeys(names if labels is not None else [*names, *layout.columns]))
 
 
-def added_schema(scorer: AnyScorer) -> pa.Schema:
+def added_schema(scorer: Scorer) -> pa.Schema:
     """The columns that a job adds, beside the region."""
     schema = schema_of(scorer)
     for name in (columns.AGREEMENT, columns.MARGIN):
@@ -54,18 +54,14 @@ def added_schema(scorer: AnyScorer) -> pa.Schema:
     return schema
 
 
-def _heads(scorer: ColumnScorer, layout: Layout) -> list[str]:
-    return _names([*scorer.columns(layout), *(_label_columns(layout) or ())])
-
-
 def _names(paths: Sequence[str]) -> list[str]:
     return [str(parse_path(path)[0]) for path in paths]
 
 
-def _label_columns(layout: Layout) -> tuple[str, ...] | None:
+def _label_columns(scorer: Scorer, layout: Layout) -> tuple[str, ...] | None:
     """Where annotations are that are plain numbers, or none at all; None where rows must be read for them."""
-    if not layout.annotations and layout.label != "order":
-        return ()
+    if label_basis(layout, scorer.identity).labels != "annotations":
+        return ()  # they are not compared with the scores
     return tuple(layout.annotations or ()) if layout.label == "scores" else None
 
 
@@ -95,15 +91,15 @@ class RowScoring:
 
         return cls(Dataset(table, fingerprint="none"), job, usage, progress)  # or all texts are hashed for one
 
-    def run(self, scorer: AnyScorer) -> pa.Table:
+    def run(self, scorer: Scorer) -> pa.Table:
         """Return the added columns of every row, in row order."""
-        if isinstance(scorer, ColumnScorer):
+        if scorer.way is Way.COLUMNS:
             return self._from_columns(scorer)
         return self.table(self.collect(scorer), scorer)
 
-    def collect(self, scorer: AnyScorer) -> list[Outcome]:
+    def collect(self, scorer: Scorer) -> list[Outcome]:
         """Score every row."""
-        if not is_cheap(scorer):
+        if scorer.way is Way.ENGINE:
             outcomes, run = prepare(scorer, self._examples(scorer), budget=self.budget, usage=self.usage)
             engine().run(run, self.progress.show)
             self.unfinished += sum(
@@ -112,16 +108,21 @@ class RowScoring:
             return outcomes
         outcomes = []
         for example in self._examples(scorer):
-            outcomes.append(score_here(scorer, example))
+            outcomes.append(score_inline(scorer, example))
             self._count(outcomes[-1])
         return outcomes
 
-    def table(self, outcomes: list[Outcome], scorer: AnyScorer) -> pa.Table:
+    def table(self, outcomes: list[Outcome], scorer: Scorer) -> pa.Table:
         """The columns of what was collected."""
         table = table_of(outcomes, scorer)
-        if not any(annotations for annotations in self._annotations):
-            return with_labels(table, None)
-        return with_labels(table, columns.padded(pa.array(self._annotations, pa.list_(pa.float64()))))
+        annotations = None
+        if any(self._annotations):
+            annotations = columns.padded(pa.array(self._annotations, pa.list_(pa.float64())))
+        return with_labels(table, independent_labels(self._basis(scorer), annotations, table.num_rows))
+
+    def _basis(self, scorer: Scorer) -> LabelBasis:
+        """What agreement and margin compare the scores with: nothing, where the scores are the annotations."""
+        return label_basis(self.layout, scorer.identity)
 
     def _count(self, outcome: Outcome) -> None:
         self.usage.rows += 1
@@ -130,16 +131,16 @@ class RowScoring:
         if self.usage.rows % READ_ROWS == 0:
             self.progress.show()
 
-    def _examples(self, scorer: AnyScorer) -> Iterator[Example | RowError]:
+    def _examples(self, scorer: Scorer) -> Iterator[Example | RowError]:
         for batch in tables_of(self.ds, self.layout.columns, READ_ROWS):
-            for example in examples_of(scorer, self.layout, batch):
+            for example in read_examples(scorer, self.layout, batch):
                 labels = None if isinstance(example, RowError) else example.annotations
                 self._annotations.append(labels)
                 yield example
 
-    def _from_columns(self, scorer: ColumnScorer) -> pa.Table:
+    def _from_columns(self, scorer: Scorer) -> pa.Table:
         """Scores that are in the data need no texts; annotations only where they are more than numbers."""
-        label_columns = _label_columns(self.layout)
+        label_columns, basis = _label_columns(scorer, self.layout), self._basis(scorer)
         tables = []
         for batch in tables_of(self.ds, needed_columns(scorer, self.layout), _COLUMN_ROWS):
             table = columns_of(scorer, batch, self.layout)
@@ -150,7 +151,7 @@ class RowScoring:
                 annotations = columns.padded(pa.array(lists, pa.list_(pa.float64())))
             elif label_columns:
                 annotations = columns.padded(scores_at(batch, label_columns))
-            tables.append(with_labels(table, annotations))
+            tables.append(with_labels(table, independent_labels(basis, annotations, batch.num_rows)))
             self.usage.rows += batch.num_rows
             self.progress.show()
         return pa.concat_tables(tables) if tables else with_labels(table_of([], scorer), None)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from hf_datamap.data.example import Example
 from hf_datamap.errors import RowError
+from hf_datamap.scorers.constraints.language import detect
 from mapspace.index import Named, named
 from mapspace.sources import OpenMap
 
@@ -53,11 +54,9 @@ def _read(opened: OpenMap) -> Named:
 
 
 def _language(example: Example | RowError) -> str | None:
-    import py3langid
-
     if isinstance(example, RowError):
         return None
     text = " ".join(message["content"] for message in example.prompt if message["role"] == "user")[:_CHARACTERS]
     if sum(map(str.isalpha, text)) < _LEAST:
         return None
-    return str(py3langid.classify(text)[0])
+    return detect(text)

@@ -248,7 +248,7 @@ def test_sketches_are_told_in_the_map(tmp_path):
 
 def test_the_card_of_a_large_map_tells_of_all_rows(tmp_path, monkeypatch):
     monkeypatch.setattr("hf_datamap.scoring.files.SAMPLE_ROWS", 50)
-    monkeypatch.setattr("hf_datamap.publish.folder._DRAWN", 60)
+    monkeypatch.setattr("hf_datamap.publish.folder.ROWS_DRAWN", 60)
     files = split(rated(300), tmp_path / "in", 3)
     _, data_map = annotate_files(files, dm.ColumnScorer("rating"), tmp_path / "m", progress=False)
     card = (tmp_path / "m/README.md").read_text()

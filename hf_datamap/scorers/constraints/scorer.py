@@ -9,12 +9,13 @@ from typing import ClassVar, Literal
 from hf_datamap.data.example import Example
 from hf_datamap.engine.task import JSON, Score
 from hf_datamap.errors import RowError, ScorerError
+from hf_datamap.scorers.base import Scorer
 from hf_datamap.scorers.constraints.checker import VERSION, Checker
 from hf_datamap.scorers.constraints.language import detector
 
 
 @dataclass(frozen=True)
-class ConstraintScorer:
+class ConstraintScorer(Scorer):
     """Scores by IFEval's verifiable constraints: exact, no model, no network.
 
     The score is the fraction of the prompt's constraints that the response meets, between 0 and 1 (the graded score

@@ -21,6 +21,8 @@ from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.datamap.fit import Fitted, fit_points
 from hf_datamap.datamap.points import Gathered
 from hf_datamap.engine.budget import Budget, Usage
+from hf_datamap.scorers.adapter import as_fitted_scorer
+from hf_datamap.scorers.base import Scorer, ScorerLike
 from hf_datamap.scoring.driver import Rows, job_of, map_rows
 from hf_datamap.scoring.job import Job, PartReport
 from hf_datamap.scoring.parts import PartsJob, write_part
@@ -35,7 +37,6 @@ from hf_datamap.scoring.ray.blocks import (
 )
 from hf_datamap.scoring.ray.cluster import call_all, connect, coordinator_actor, ordered, pool_of, quiet
 from hf_datamap.scoring.ray.workers import PartWorker, TableWorker
-from hf_datamap.scoring.score_table import AnyScorer, ready
 
 if TYPE_CHECKING:
     import ray.data
@@ -69,7 +70,7 @@ class RayExecutor:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(address={self.address!r}, workers={self.workers})"
 
-    def pool(self, scorer: AnyScorer, most: int) -> dict[str, Any]:
+    def pool(self, scorer: Scorer, most: int) -> dict[str, Any]:
         """Options of ``map_batches``: a pool of at most so many actors."""
         return pool_of(scorer, most, self.workers, self.num_cpus, self.num_gpus)
 
@@ -109,7 +110,7 @@ RayCrew = RayExecutor  # its older name
 
 def annotate(
     ds: ray.data.Dataset,
-    scorer: AnyScorer,
+    scorer: ScorerLike,
     *,
     layout: Layout | None = None,
     budget: Budget | None = None,
@@ -158,7 +159,7 @@ def annotate(
         ScorerError: the scorer cannot work at all.
         MapError: the dataset has no rows.
     """
-    scorer = ready(scorer)
+    scorer = as_fitted_scorer(scorer)
     executor = executor or RayExecutor(workers=workers, num_cpus=num_cpus, num_gpus=num_gpus)
     connect(executor.address)
     options = {

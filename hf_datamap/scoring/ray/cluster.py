@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from hf_datamap.engine import config
 from hf_datamap.engine.budget import Budget
 from hf_datamap.errors import DataMapError
+from hf_datamap.scorers.base import Scorer
 from hf_datamap.scoring.ray.workers import CoordinatorActor
-from hf_datamap.scoring.score_table import AnyScorer
 
 if TYPE_CHECKING:
     import ray.data
@@ -66,15 +66,13 @@ def quiet() -> None:
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
-def pool_of(
-    scorer: AnyScorer, most: int, workers: int | None, num_cpus: float, num_gpus: float | None
-) -> dict[str, Any]:
+def pool_of(scorer: Scorer, most: int, workers: int | None, num_cpus: float, num_gpus: float | None) -> dict[str, Any]:
     """Options of ``map_batches``: a pool of actors."""
     import ray
 
     resources = ray.cluster_resources()
     if num_gpus is None:
-        num_gpus = 1 if getattr(scorer, "loads_weights", False) and resources.get("GPU") else 0
+        num_gpus = 1 if scorer.loads_weights and resources.get("GPU") else 0
     share, whole = (num_gpus, resources.get("GPU", 0)) if num_gpus else (num_cpus, resources.get("CPU", 1))
     workers = workers or max(1, int(whole // share if share else 1))
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(workers, most)))
