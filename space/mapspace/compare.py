@@ -62,18 +62,17 @@ def against(session: Session, other: OpenMap) -> Comparison:
     if not len(shared_rows):
         raise SpaceError(f"{other.title} has no split and row in common with {session.map.title}")
     session.other = OtherMap(other, places)
-    own_region, other_region = (
-        index.region[shared_rows].astype(np.int64),
-        other_index.region[places[shared_rows]].astype(np.int64),
-    )
+    own_region = index.region[shared_rows].astype(np.int64)
+    other_region = other_index.region[places[shared_rows]].astype(np.int64)
     size = len(columns.REGIONS)
+    pairs = np.bincount(own_region * size + other_region, minlength=size * size)
     changed = shared_rows[own_region != other_region]
     change = np.nan_to_num(np.abs(index.mean[changed] - other_index.mean[places[changed]]), nan=np.inf)
     order = np.argsort(-change, kind="stable")
     return Comparison(
         len(shared_rows),
         changed[order],
-        np.bincount(own_region * size + other_region, minlength=size * size).reshape(size, size),
+        pairs.reshape(size, size),
     )
 
 

@@ -89,7 +89,7 @@ def _conditions(session: Session) -> list[_Condition] | None:
                 )
     if filters.suspects:
         conditions.append(_Condition((columns.SUSPECT,), f"{columns.SUSPECT} is True", columns.SUSPECT))
-    return conditions if all(name in published for item in conditions_found for name in item.columns) else None
+    return conditions if all(name in published for item in conditions for name in item.columns) else None
 
 
 def _python(

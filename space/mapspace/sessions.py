@@ -211,9 +211,12 @@ class Session:
             left = max(0.0, until - time.monotonic())
             searched = self.map.guard(partial(find, limit=limit - len(hits), seconds=left))
             hits.extend(places[np.searchsorted(index.row[places], searched.positions)].tolist())
-            rows_searched, rows_to_search = rows_searched + searched.looked, rows_to_search + searched.wanted
+            rows_searched, rows_to_search = (
+                rows_searched + searched.rows_searched,
+                rows_to_search + searched.rows_to_search,
+            )
         note = (
-            f"The first {looked:,} of {wanted:,} rows were searched; narrow the other filters."
+            f"The first {rows_searched:,} of {rows_to_search:,} rows were searched; narrow the other filters."
             if rows_searched < rows_to_search
             else ""
         )

@@ -188,7 +188,7 @@ class Tabs:
             opened = self.app.maps.hub((other or "").strip(), None, token_of(request))
         comparison = compare.against(session, opened)
         session.changed = comparison.changed
-        return [compare.counts(comparison), compare.listed(session, findings_table)]
+        return [compare.counts(comparison), compare.listed(session, comparison)]
 
     @errors_shown
     def on_changed(self, handle: str | None, request: gr.Request) -> list[Any]:
