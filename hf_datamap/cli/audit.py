@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from hf_datamap.cli._source import check_new, open_source, read_layout, scored, source_options, write_parquet
+from hf_datamap.cli.options import OutputPath, source_options
+from hf_datamap.cli.sources import check_new, open_source, read_layout, scored, write_parquet, written_folder
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -38,10 +38,10 @@ _FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit"}
     "--report",
     "reports",
     multiple=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputPath(folder=False),
     help="Write the report to a file: .md, .json, or .xml for JUnit. Several times for several.",
 )
-@click.option("--fixes", type=click.Path(path_type=Path), help="Write a repaired dataset to this new folder.")
+@click.option("--fixes", type=OutputPath(folder=True), help="Write a repaired dataset to this new folder.")
 @click.option(
     "--fix",
     "action",
@@ -93,7 +93,7 @@ def command(
         if path.suffix not in _FORMATS:
             raise click.UsageError(f"--report {path}: the name must end in {', '.join(_FORMATS)}")
     if fixes:
-        check_new(fixes)
+        check_new(fixes, "fixes.json")
     layout = read_layout(layout_text)
     ds = scored(open_source(source, splits, config, revision, limit), layout)
     old = scored(open_source(against, splits, config, None, limit), layout) if against else None
@@ -129,9 +129,9 @@ def _repair(ds: Dataset | DatasetDict, report: AuditReport, out: Path, action: s
     from hf_datamap.curate.audit import fix
 
     fixed = fix(ds, report, action="flip" if action == "flip" else "remove", checks=checks)
-    write_parquet(fixed.kept, out / "data")
-    if sum(fixed.counts.values()) > fixed.counts.get("kept", 0):
-        write_parquet(fixed.removed, out / "removed")
-    (out / "fixes.json").write_text(json.dumps(fixed.counts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    with written_folder(out, "fixes.json", dict(sorted(fixed.counts.items()))) as new:
+        write_parquet(fixed.kept, new / "data")
+        if sum(fixed.counts.values()) > fixed.counts.get("kept", 0):
+            write_parquet(fixed.removed, new / "removed")
     fates = ", ".join(f"{rows:,} {fate}" for fate, rows in sorted(fixed.counts.items()))
     click.echo(f"wrote {out}: {fates}", err=True)
