@@ -13,8 +13,9 @@ from typing import Any, Final, Self
 
 from hf_datamap.data.example import Example, Message
 from hf_datamap.engine.endpoint import Endpoint
-from hf_datamap.engine.reply import read_completion, tokens_used
+from hf_datamap.engine.reply import read_completion
 from hf_datamap.engine.task import JSON, Answer, Score, Task
+from hf_datamap.engine.token_counts import tokens_used
 from hf_datamap.errors import ScorerError, Unanswered
 from hf_datamap.scorers.base import Scorer, has_text
 from hf_datamap.scorers.fence import fence_secret

@@ -8,8 +8,9 @@ from typing import Final
 
 from hf_datamap.data import Example, Layout, Message, parse_paths
 from hf_datamap.engine.endpoint import Endpoint
-from hf_datamap.engine.reply import read_completion, tokens_used
+from hf_datamap.engine.reply import read_completion
 from hf_datamap.engine.task import JSON, Answer, Answerer, Score, Task
+from hf_datamap.engine.token_counts import tokens_used
 from hf_datamap.errors import ScorerError, Unanswered
 from hf_datamap.scorers.base import Scorer, describe, has_text
 from hf_datamap.scorers.embedders import DEFAULT_EMBEDDER, RougeL, SentenceEmbedder, Similarity

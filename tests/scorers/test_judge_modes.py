@@ -254,7 +254,7 @@ def test_a_reasoning_model_is_asked_as_it_wants_to_be():
     with LLMServer(script) as server:
         judge = dm.LLMJudge("o4-mini", base_url=server.url, reasoning_effort="low", max_in_flight=1)
         table, _ = annotated(judge)
-        assert len(server.requests) == 15 + 4
+        assert len(server.requests) == 15 + 3
     assert {score for scores in table["datamap_scores"] for score in scores} == {8.0}
 
 
