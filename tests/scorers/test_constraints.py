@@ -19,7 +19,7 @@ from hf_datamap.errors import RowError, ScorerError
 from hf_datamap.scorers.base import Scorer
 from hf_datamap.scorers.constraints import CONFLICTS, CONSTRAINTS, Checker, ConstraintScorer, check, parse_constraints
 from hf_datamap.scorers.constraints.sentences import count_sentences
-from hf_datamap.scorers.constraints.text import View, loose_variants
+from hf_datamap.scorers.constraints.text import ResponseView, loose_variants
 from tests.scorers.agreement import agreement, read
 
 ROOT = Path(__file__).parents[2]
@@ -150,7 +150,7 @@ def test_sentences(text, count):
     [("I'M HERE", 3), ("DON’T STOP", 3), ("CANNOT", 2), ("A/B", 1), ("UN, EU:X", 3), ("a B-C 1A", 2), ("i'll I'll", 1)],
 )  # fmt: skip
 def test_capital_words(text, count):
-    assert View(text).capital_words == count
+    assert ResponseView(text).capital_words == count
 
 
 @pytest.mark.parametrize(
