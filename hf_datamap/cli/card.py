@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from hf_datamap.cli.terminal import print_file
+
 _EXAMPLES = """\b
 Examples:
   hf-datamap card my-map                                  the card of a folder
@@ -33,16 +35,16 @@ def command(
     from hf_datamap.publish.card import card_problems
 
     card = _read(path) if path.is_file() else _card(path, repo, config, _read(merge) if merge else None)
-    found = card_problems(card)
+    problems = card_problems(card)
     if as_json:
-        click.echo(json.dumps({"card": card, "problems": found}))
+        click.echo(json.dumps({"card": card, "problems": problems}))
     elif path.is_dir():
-        click.echo(card, nl=False)
-    for problem in found:
+        print_file(card)
+    for problem in problems:
         click.echo(problem, err=True)
-    if path.is_file() and not found:
+    if path.is_file() and not problems:
         click.echo(f"{path}: the Hub would accept this card", err=True)
-    context.exit(1 if found else 0)
+    context.exit(1 if problems else 0)
 
 
 def _card(folder: Path, repo: str | None, config: str, existing: str | None) -> str:

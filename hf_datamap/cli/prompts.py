@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hf_datamap.cli._job import parse_prices
+from hf_datamap.cli.options import OutputPath
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -50,7 +51,7 @@ Examples:
 @click.option("--budget", help="For --model: stop at '500 requests', '2M tokens' or '$5'; the rest is from templates.")
 @click.option("--price", metavar="IN,OUT", help="Dollars per million tokens sent and received.")
 @click.option("--witness", is_flag=True, help="Keep a response that meets all constraints, in a column.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help=".parquet or .jsonl file.")
+@click.option("--out", type=OutputPath(folder=False), required=True, help=".parquet or .jsonl file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def command(*, out: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - passed on by name
     """Make prompts with K verifiable constraints each; every one can be satisfied.

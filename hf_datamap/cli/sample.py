@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hf_datamap.cli._job import parse_prices
+from hf_datamap.cli.options import out_folder
 from hf_datamap.cli.prompts import write_rows
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ An interrupted run loses nothing that was paid for: the same command goes on whe
 @click.option("--price", metavar="IN,OUT", help="Dollars per million tokens sent and received.")
 @click.option("--overwrite", is_flag=True, help="Replace what another job left in --out.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run (what every run does).", expose_value=False)
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write.")
+@out_folder()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def command(
     prompts: str,

@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ if sys.platform != "win32":  # there, writers of one folder are not kept apart
 NEXT: Final = ".datamap-next"
 _UNPUBLISHED: Final = ".datamap-new-"
 _REPLACED: Final = ".replaced-"
+_REMOVED: Final = ".removed-"
 
 
 def settle(folder: Path) -> None:
@@ -68,7 +69,9 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def replaced_together(folder: Path, *, needed_bytes: int | None = None) -> Iterator[Path]:
+def replaced_together(
+    folder: Path, *, needed_bytes: int | None = None, obsolete: Collection[str] = ()
+) -> Iterator[Path]:
     """Give a folder to write to; its entries then take the place of those of the same name in ``folder``, in one step.
 
     Other entries of ``folder`` stay. After an error nothing has changed.
@@ -76,6 +79,7 @@ def replaced_together(folder: Path, *, needed_bytes: int | None = None) -> Itera
     Args:
         folder: the target, made if needed.
         needed_bytes: how much the new files need at most, for the error of a full disk.
+        obsolete: names of entries that go where the new state has none of that name.
 
     Raises:
         SourceError: the folder cannot be written to, or its disk is full.
@@ -90,6 +94,9 @@ def replaced_together(folder: Path, *, needed_bytes: int | None = None) -> Itera
             with _locked(unpublished, wait=False):
                 unpublished.chmod(0o755)
                 yield unpublished
+                for name in obsolete:
+                    if not os.path.lexists(unpublished / name):
+                        (unpublished / f"{_REMOVED}{name}").touch()
                 with _locked(folder, wait=True):
                     _move_into_place(folder)  # of a writer that published meanwhile
                     unpublished.rename(folder / NEXT)
@@ -110,10 +117,13 @@ def _move_into_place(folder: Path) -> None:
     for entry in sorted(waiting.iterdir()):
         if entry.name.startswith(_REPLACED):
             continue
-        target = folder / entry.name
-        if target.is_dir() and not target.is_symlink():  # a folder that is not empty cannot be renamed over
-            target.rename(Path(tempfile.mkdtemp(prefix=_REPLACED, dir=waiting)) / entry.name)
-        entry.replace(target)
+        name = entry.name.removeprefix(_REMOVED)
+        target = folder / name
+        # A folder that is not empty cannot be renamed over.
+        if os.path.lexists(target) and (name != entry.name or (target.is_dir() and not target.is_symlink())):
+            target.rename(Path(tempfile.mkdtemp(prefix=_REPLACED, dir=waiting)) / name)
+        if name == entry.name:
+            entry.replace(target)
     shutil.rmtree(waiting)
 
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from hf_datamap.data import columns
 from hf_datamap.data.detect import detect_layout
 from hf_datamap.data.example import Example
+from hf_datamap.data.independence import has_order
 from hf_datamap.data.labels import RULES
 from hf_datamap.data.layout import Layout
 from hf_datamap.data.paths import parse_path, parse_paths
@@ -213,11 +214,7 @@ class DatasetView:
     @cached_property
     def order(self) -> np.ndarray | None:
         """1 for the chosen and 0 for the rejected column, when that is what the responses are; else None."""
-        layout = self.layout
-        names = [path.lower() for path in layout.responses] if layout else []
-        if len(names) == 2 and "chosen" in names[0] and "reject" in names[1] and not any("[]" in n for n in names):
-            return np.tile([1.0, 0.0], (self.rows, 1))
-        return None
+        return np.tile([1.0, 0.0], (self.rows, 1)) if has_order(self.layout) else None
 
     def _columnar(self, layout: Layout) -> np.ndarray | None:
         """The annotations without reading a row, None when they are too nested for that."""

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from hf_datamap.data import columns
 from hf_datamap.data.dataset import map_tables, with_columns
+from hf_datamap.data.independence import SAME, LabelBasis, map_label_basis
 from hf_datamap.datamap.blocks import Cohort, Fitted, fit_blocks, fit_whole
 from hf_datamap.datamap.cut import UNMAPPED, Boundary, Cut, Frozen, Region, region_names
 from hf_datamap.datamap.points import opened, read_points
@@ -154,6 +155,11 @@ class DataMap(Frozen):
         return (self.cut if same else self.cut.by_threshold()).codes(mean, variance)
 
     @property
+    def label_basis(self) -> LabelBasis:
+        """Which labels the scores can be compared with; none, where the scores are the annotations."""
+        return map_label_basis(self.provenance)
+
+    @property
     def cut(self) -> Cut:
         """The boundaries, for the rows that the map was fitted on."""
         return Cut(self.variance, self.mean)
@@ -233,6 +239,8 @@ class DataMap(Frozen):
                 lines.append(
                     f"  {name} boundary {boundary.value:.6g} ({boundary.ties:,} rows on it, {boundary.below:,} below)"
                 )
+        if self.label_basis.reason == SAME:
+            lines.append(f"  labels {SAME}")
         return "\n".join(lines)
 
 

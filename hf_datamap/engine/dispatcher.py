@@ -156,6 +156,12 @@ async def _request_once(usage: Usage, limiter: Limiter, answerer: Answerer, task
         answer = await answerer.answer(task)
     except Unanswered as error:
         usage.count_answer(*error.spent)
+        if not error.refused_as:
+            limiter.answered += 1  # the endpoint works, whatever is wrong with this task
+        elif limiter.refused(error.refused_as):
+            fatal = EndpointError(f"{error}. The first requests were all refused in these words, and none was answered")
+            limiter.fail_waiting(fatal)
+            raise fatal from None
         raise
     except EndpointError as error:
         limiter.fail_waiting(error)

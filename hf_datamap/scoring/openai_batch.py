@@ -21,6 +21,7 @@ from hf_datamap.data import Example, Layout, detect_layout
 from hf_datamap.engine.config import __version__
 from hf_datamap.engine.run import SKIPPED_MARK
 from hf_datamap.engine.scheduler import engine
+from hf_datamap.engine.secrets import mask
 from hf_datamap.engine.store import Keys, Store
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import DataMapError, RowError, ScorerError, Unanswered
@@ -394,7 +395,7 @@ def _told(judge: LLMJudge) -> Iterator[None]:
     try:
         yield
     except OpenAIError as error:
-        words = judge.endpoint.without_key(" ".join(str(error).split())[:300])
+        words = mask(" ".join(str(error).split())[:300])
         raise ScorerError(f"{judge.endpoint.base_url} does not do batches as asked: {words}") from None
 
 

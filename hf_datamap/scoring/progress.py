@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from hf_datamap.data import Example, Layout, columns, parse_path
+from hf_datamap.data.independence import LabelBasis, independent_labels, label_basis
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.engine.run import kind_of
 from hf_datamap.engine.scheduler import engine
@@ -117,9 +118,14 @@ class ScoringJob:
     def table(self, outcomes: list[Outcome], scorer: Scorer) -> pa.Table:
         """The columns of what was collected."""
         table = table_of(outcomes, scorer)
-        if not any(annotations for annotations in self._annotations):
-            return with_labels(table, None)
-        return with_labels(table, columns.padded(pa.array(self._annotations, pa.list_(pa.float64()))))
+        annotations = None
+        if any(self._annotations):
+            annotations = columns.padded(pa.array(self._annotations, pa.list_(pa.float64())))
+        return with_labels(table, independent_labels(self._basis(scorer), annotations, table.num_rows))
+
+    def _basis(self, scorer: Scorer) -> LabelBasis:
+        """What agreement and margin compare the scores with: nothing, where the scores are the annotations."""
+        return label_basis(self.layout, scorer.identity)
 
     def _count(self, outcome: Outcome) -> None:
         self.usage.rows += 1
@@ -137,7 +143,7 @@ class ScoringJob:
 
     def _from_columns(self, scorer: Scorer) -> pa.Table:
         """Scores that are in the data need no texts; annotations only where they are more than numbers."""
-        labels = _numeric_labels(self.layout)
+        labels, basis = _numeric_labels(self.layout), self._basis(scorer)
         tables = []
         for batch in batches(self.ds, needed_columns(scorer, self.layout), _COLUMNS_READ):
             table = columns_of(scorer, batch, self.layout)
@@ -147,7 +153,7 @@ class ScoringJob:
                 read = self.layout.read_batch(batch)
                 lists = [None if isinstance(row, RowError) else row.annotations for row in read]
                 given = columns.padded(pa.array(lists, pa.list_(pa.float64())))
-            tables.append(with_labels(table, given))
+            tables.append(with_labels(table, independent_labels(basis, given, batch.num_rows)))
             self.usage.rows += batch.num_rows
             self.progress.show()
         return pa.concat_tables(tables) if tables else with_labels(table_of([], scorer), None)

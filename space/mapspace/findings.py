@@ -85,7 +85,7 @@ def _audited(opened: OpenMap) -> Audited:
             splits[name] = Dataset(_with_region(opened, code, pa.concat_tables(parts, promote_options="permissive")))
     if not splits:
         raise SpaceError("the rows of this map cannot be read, so they cannot be audited")
-    report = audit(DatasetDict(splits), layout=_layout(opened))
+    report = audit(DatasetDict(splits), layout=_layout(opened), data_map=opened.data_map)
     return Audited(report, tuple(splits), tuple(map(len, splits.values())), len(opened.index))
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from hf_datamap.data import columns
+from hf_datamap.data.independence import map_label_basis
 from hf_datamap.errors import DataMapError
 from mapspace.errors import SpaceError
 from mapspace.sessions import Session
@@ -93,7 +94,9 @@ def _content(open_map: OpenMap, content: Mapping[str, Any]) -> dict[str, Any]:
     example = open_map.layout.read(content)
     scores = content.get(columns.SCORES) or []
     marks = example.annotations or [None] * len(example.responses)
-    best = _preferred(marks)
+    # Scores that are the annotations say nothing about which response the dataset chose.
+    by_order = map_label_basis(open_map.data_map.provenance).labels == "order" and len(marks) == 2
+    best = 0 if by_order else _preferred(marks)
     extras = _extras(content, len(example.responses))
     responses = [
         {

@@ -70,11 +70,19 @@ class Finding:
 
 @dataclass
 class AuditLog:
-    """What the checks write into: findings, measures, and what could not be checked."""
+    """What the checks write into.
+
+    Attributes:
+        findings: in the order in which the checks ran.
+        measures: every measure taken, by name (`MEASURES`).
+        left_out: what could not be checked, and why.
+        not_measured: measures that could not be taken, and why; a gate on one fails and says so.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     measures: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    not_measured: dict[str, str] = field(default_factory=dict)
 
     def rows_finding(
         self,

@@ -20,20 +20,28 @@ class Gate:
         name: a measure of the audit.
         least: it fails above this value.
         value: the measure, None when it could not be taken (then the gate fails: nothing was shown).
+        reason: why it could not be taken, as far as that is known.
     """
 
     name: str
     least: float
     value: float | None = None
+    reason: str = ""
 
     @property
     def failed(self) -> bool:
         """Whether the release fails on it."""
         return self.value is None or self.value > self.least
 
+    @property
+    def measured(self) -> str:
+        """The measure in words."""
+        if self.value is not None:
+            return f"{self.value:.4g}"
+        return f"not measured: {self.reason.removeprefix('not measured: ')}" if self.reason else "not measured"
+
     def __str__(self) -> str:
-        measured = "not measured" if self.value is None else f"{self.value:.4g}"
-        return f"{self.name} {measured}, allowed {self.least:.4g}"
+        return f"{self.name} {self.measured}, allowed {self.least:.4g}"
 
 
 _GATE: Final = re.compile(r"\s*([a-z_]+)\s*(?:>\s*([0-9.eE+-]+)\s*(%?))?\s*")
@@ -63,7 +71,9 @@ def parse_gates(text: str) -> list[Gate]:
     return gates
 
 
-def judge_gates(gates: Sequence[Gate], measures: Mapping[str, float]) -> tuple[Gate, ...]:
+def judge_gates(
+    gates: Sequence[Gate], measures: Mapping[str, float], not_measured: Mapping[str, str]
+) -> tuple[Gate, ...]:
     """Return the gates with the values that they were held against."""
     values = {name: float(value) for name, value in measures.items() if math.isfinite(value)}
-    return tuple(Gate(gate.name, gate.least, values.get(gate.name)) for gate in gates)
+    return tuple(Gate(gate.name, gate.least, values.get(gate.name), not_measured.get(gate.name, "")) for gate in gates)

@@ -42,7 +42,7 @@ def gates(judged: Sequence[Gate]) -> list[str]:
         {
             "gate": gate.name,
             "allowed": gate.least,
-            "measured": "not measured" if gate.value is None else gate.value,
+            "measured": gate.measured if gate.value is None else gate.value,
             "": "FAILED" if gate.failed else "passed",
         }
         for gate in judged

@@ -103,7 +103,8 @@ class AuditReport:
             "layout": self.layout,
             "measures": {name: _plain(value) for name, value in self.measures.items()},
             "gates": [
-                {"name": g.name, "allowed": g.least, "value": _plain(g.value), "failed": g.failed} for g in self.gates
+                {"name": g.name, "allowed": g.least, "value": _plain(g.value), "failed": g.failed, "reason": g.reason}
+                for g in self.gates
             ],
             "findings": [_plain({**asdict(finding), "rows": finding.rows.tolist()}) for finding in self.findings],
             "suspects": [_plain(asdict(suspect)) for suspect in self.suspects],

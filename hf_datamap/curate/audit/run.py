@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from hf_datamap.curate.audit.checks.broken_texts import broken_responses, unreadable_rows
 from hf_datamap.curate.audit.checks.composition import composition, low_impact
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
     from hf_datamap.data.layout import Layout
+    from hf_datamap.datamap.datamap import DataMap
 
 _ORDER: Final = {"alarm": 0, "warning": 1, "note": 2}
 #: Checks of scores, annotations and columns, in the order in which they report.
@@ -49,6 +51,7 @@ def audit(
     ds: Dataset | DatasetDict,
     *,
     layout: Layout | None = None,
+    data_map: DataMap | None = None,
     fail_on: str | None = None,
     against: Dataset | DatasetDict | None = None,
     read_texts: bool = True,
@@ -68,6 +71,8 @@ def audit(
     Args:
         ds: a dataset, mapped or not; splits of a `DatasetDict` are audited together (and against each other).
         layout: how to read it; None detects it.
+        data_map: the map of the dataset, which knows how it was scored; without it the numbers must tell whether the
+            scores are the annotations.
         fail_on: release gates, like ``"suspect_rate>0.05,inversion,duplicates>0.01"`` (`MEASURES`); without any, the
             audit fails on alarms.
         against: an older release to compare with.
@@ -92,7 +97,8 @@ def audit(
     log = context.log
     if context.texts is None:
         _without_texts(context, read_texts=read_texts)
-    suspects = _checked(context, least_probability)
+    identity = data_map.provenance.get("scorer") if data_map is not None else None
+    suspects = _checked(context, identity, least_probability)
     comparison = compare(context, _older_view(against, view)) if against is not None else None
     log.findings.sort(key=lambda finding: _ORDER[finding.severity])
     return AuditReport(
@@ -103,16 +109,16 @@ def audit(
         suspects=suspects,
         measures=log.measures,
         left_out=log.left_out,
-        gates=judge_gates(gates, log.measures),
+        gates=judge_gates(gates, log.measures, log.not_measured),
         comparison=comparison,
         label_columns=_label_columns(view.layout),
     )
 
 
-def _checked(context: AuditContext, least_probability: float) -> Suspects:
+def _checked(context: AuditContext, identity: Mapping[str, Any] | None, least_probability: float) -> Suspects:
     """Run every check that the dataset allows; they write into the log."""
     suspects = Suspects.none(context.view.where)
-    context.labels = labels_to_check(context.view, context.log)
+    context.labels = labels_to_check(context, identity)
     if context.labels is not None:
         suspects = find_suspects(context, context.labels, least_probability)
         agreement_by_group(context, context.labels)

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from hf_datamap.data import columns
+from hf_datamap.data.independence import SAME
 from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.datamap.index import IndexedDataset
 
@@ -95,6 +96,12 @@ class Facts:
     by_chance: float | None
     panel: tuple[tuple[str, str], ...]
     calibration: tuple[tuple[str, str], ...]
+
+    @property
+    def labels(self) -> str:
+        """Why scores are not compared with annotations."""
+        basis = self.data_map.label_basis
+        return SAME if basis.reason == SAME else "none to compare the scores with"
 
     @property
     def extended(self) -> bool:

@@ -1,11 +1,12 @@
-"""What ``audit``, ``select`` and ``pairs`` share: a data set opened from the command line, written as Parquet."""
+"""Datasets opened from the command line, and folders that commands write."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,24 +14,6 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
     from hf_datamap.data import Layout
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-_OPTIONS = (
-    click.argument("source"),
-    click.option("--split", "splits", multiple=True, help="Split to read; several times for several, or all."),
-    click.option("--config", help="Configuration (subset) of the dataset."),
-    click.option("--revision", help="Branch, tag or commit on the Hub."),
-    click.option("--layout", "layout_text", help="Where prompt and responses are: a known layout, paths or JSON."),
-    click.option("--limit", type=click.IntRange(min=1), help="Only the first rows of each split."),
-)
-
-
-def source_options(function: Function) -> Function:
-    """Add the options that name a data set to a command."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
 
 
 def open_source(
@@ -40,7 +23,7 @@ def open_source(
     revision: str | None = None,
     limit: int | None = None,
 ) -> Dataset | DatasetDict:
-    """Open a data set: one split, or several as a `DatasetDict`."""
+    """Open a dataset: one split, or several as a `DatasetDict`."""
     from datasets import DatasetDict
 
     from hf_datamap.data.load import load_source
@@ -54,7 +37,7 @@ def open_source(
 
 
 def split_names(source: str, config: str | None = None, revision: str | None = None) -> tuple[str, ...]:
-    """The splits of a data set; none for a file."""
+    """The splits of a dataset; none for a file."""
     from datasets import get_dataset_split_names
 
     from hf_datamap.data.exchange import settle
@@ -103,10 +86,42 @@ def scored(ds: Dataset | DatasetDict, layout: Layout | None) -> Dataset | Datase
     return annotate(ds, ColumnScorer(paths), layout=layout, progress=False)[0]
 
 
-def check_new(out: Path) -> None:
-    """Refuse a folder that holds something, before work is done."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise click.UsageError(f"{out} exists and is not an empty folder; name another one")
+def check_new(out: Path, record_name: str, *, overwrite: bool = False) -> None:
+    """Refuse a folder that holds something, before work is done.
+
+    Args:
+        out: the folder.
+        record_name: the file that tells that the same command wrote what is in it.
+        overwrite: whether that may be replaced.
+
+    Raises:
+        UsageError: the folder may not be written to.
+    """
+    from hf_datamap.data.exchange import is_vacant, settle
+
+    if out.is_dir():
+        settle(out)
+    if is_vacant(out) or (overwrite and (out / record_name).is_file()):
+        return
+    way_out = "" if overwrite else f", or pass --overwrite if this command wrote it ({record_name} is there)"
+    raise click.UsageError(f"{out} exists and is not an empty folder; name another one{way_out}")
+
+
+@contextmanager
+def written_folder(out: Path, record_name: str, record: Mapping[str, Any]) -> Iterator[Path]:
+    """Give a folder to write to that becomes ``out`` in one step, with a JSON record of how it was made.
+
+    Args:
+        out: the folder.
+        record_name: name of the record in it.
+        record: what it says.
+    """
+    from hf_datamap.data.exchange import replaced_together
+    from hf_datamap.publish.folder import MAP_FILE
+
+    with replaced_together(out, obsolete=("data", "removed", MAP_FILE)) as new:
+        yield new
+        (new / record_name).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def write_parquet(ds: Dataset | DatasetDict, folder: Path) -> None:
