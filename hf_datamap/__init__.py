@@ -69,12 +69,15 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.scorers.rubrics import Criterion as Criterion
     from hf_datamap.scorers.rubrics import Rubric as Rubric
     from hf_datamap.scoring import ray as ray
-    from hf_datamap.scoring.annotate import Estimate as Estimate
     from hf_datamap.scoring.annotate import annotate as annotate
-    from hf_datamap.scoring.annotate import estimate as estimate
     from hf_datamap.scoring.annotate import fit_panel as fit_panel
     from hf_datamap.scoring.calibrate import CalibrationReport as CalibrationReport
     from hf_datamap.scoring.calibrate import calibration_report as calibration_report
+    from hf_datamap.scoring.estimate import Estimate as Estimate
+    from hf_datamap.scoring.estimate import estimate as estimate
+    from hf_datamap.scoring.executors import Executor as Executor
+    from hf_datamap.scoring.executors import Inline as Inline
+    from hf_datamap.scoring.executors import Threads as Threads
     from hf_datamap.scoring.files import annotate_files as annotate_files
     from hf_datamap.scoring.openai_batch import BatchJob as BatchJob
     from hf_datamap.scoring.openai_batch import cancel_batch as cancel_batch
@@ -136,8 +139,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scorers.reward": ["RewardModel"],
         "scorers.rubrics": ["Criterion", "Rubric"],
         "scoring": ["ray"],
-        "scoring.annotate": ["Estimate", "annotate", "estimate", "fit_panel"],
+        "scoring.annotate": ["annotate", "fit_panel"],
         "scoring.calibrate": ["CalibrationReport", "calibration_report"],
+        "scoring.estimate": ["Estimate", "estimate"],
+        "scoring.executors": ["Executor", "Inline", "Threads"],
         "scoring.files": ["annotate_files"],
         "scoring.openai_batch": ["BatchJob", "cancel_batch", "collect_batch", "submit_batch"],
         "scoring.score_fn": ["score_fn"],

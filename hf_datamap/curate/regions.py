@@ -8,7 +8,7 @@ import numpy as np
 
 from hf_datamap.data import columns
 from hf_datamap.data.view import DatasetView
-from hf_datamap.datamap.cut import Cut
+from hf_datamap.datamap.fit import find_cut
 
 
 def region_codes(view: DatasetView) -> np.ndarray | None:
@@ -20,4 +20,4 @@ def region_codes(view: DatasetView) -> np.ndarray | None:
 
 def cut_regions(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Regions of points cut by themselves, in the authors' proportions: a third of high variance, the rest in half."""
-    return Cut.of(mean, variance, Fraction(2, 3), Fraction(1, 2)).codes(mean, variance)
+    return find_cut(mean, variance, Fraction(2, 3), Fraction(1, 2)).codes(mean, variance)

@@ -94,10 +94,10 @@ def _configs(card: Any, paths: Sequence[str]) -> dict[str, dict[str, list[str]]]
             continue
         splits: dict[str, list[str]] = {}
         for split, patterns in _patterns(entry.get("data_files")):
-            found = [
+            matching = [
                 p for p in parquet if any(fnmatch.fnmatch(p, str(pattern).removeprefix("./")) for pattern in patterns)
             ]
-            splits.setdefault(split, []).extend(found)
+            splits.setdefault(split, []).extend(matching)
         configs[entry["config_name"]] = {split: files for split, files in splits.items() if files}
     if not any(configs.values()):
         configs["default"] = by_split([path for path in parquet if path.startswith("data/") or "/" not in path])

@@ -63,9 +63,9 @@ def row(session: Session, i: int) -> dict[str, Any]:
 
 def _versus(session: Session, i: int) -> dict[str, Any] | None:
     """The same row on the map that is compared with."""
-    if session.versus is None or (j := int(session.versus.places[i])) < 0:
+    if session.other is None or (j := int(session.other.places[i])) < 0:
         return None
-    other, index = session.versus.map, session.versus.map.index
+    other, index = session.other.map, session.other.map.index
     facts: dict[str, Any] = {
         "title": plain(other.title, 200),
         "region": columns.REGIONS[index.region[j]],

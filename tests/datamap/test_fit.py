@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from hf_datamap import DataMap
 from hf_datamap.data import columns
-from hf_datamap.datamap.blocks import Block, fit_blocks, fit_whole
+from hf_datamap.datamap.fit import fit_points
+from hf_datamap.datamap.points import Points
 from hf_datamap.errors import MapError, SourceError
 
 THIRDS = Fraction(2, 3), Fraction(1, 2)
@@ -31,21 +32,25 @@ NUMBERS = st.one_of(
 
 @dataclass(frozen=True)
 class Slice:
-    whole: Block
+    whole: Points
     start: int
     stop: int
 
-    def __call__(self) -> Block:
+    def __call__(self) -> Points:
         values = {name: column[self.start : self.stop] for name, column in self.whole.values.items()}
-        return Block(values, self.start)
+        return Points(values, self.start)
 
 
-def block(mean, variance, **more) -> Block:
+def fit_whole(points: Points, low_variance: Fraction, low_mean: Fraction):
+    return fit_points([lambda: points], low_variance, low_mean)
+
+
+def block(mean, variance, **more) -> Points:
     given = {columns.MEAN: mean, columns.VARIANCE: variance, **more}
-    return Block({name: np.array(values, np.float32) for name, values in given.items()})
+    return Points({name: np.array(values, np.float32) for name, values in given.items()})
 
 
-def sliced(whole: Block, *ends: int) -> list[Slice]:
+def sliced(whole: Points, *ends: int) -> list[Slice]:
     cuts = [0, *sorted(min(end, len(whole.mean)) for end in ends), len(whole.mean)]
     return [Slice(whole, start, stop) for start, stop in itertools.pairwise(cuts)]
 
@@ -55,10 +60,10 @@ def sliced(whole: Block, *ends: int) -> list[Slice]:
 def test_blocks_are_cut_like_the_whole(points, ends):
     mean, variance = zip(*points, strict=True) if points else ((), ())
     whole = block(mean, variance, **{columns.MARGIN: np.arange(len(mean))})
-    expected, found = fit_whole(whole, *THIRDS), fit_blocks(sliced(whole, *ends), *THIRDS)
+    expected, found = fit_whole(whole, *THIRDS), fit_points(sliced(whole, *ends), *THIRDS)
     assert found.cut == expected.cut
     assert found.sums.regions() == expected.sums.regions()
-    assert found.cohort == expected.cohort
+    assert found.digest == expected.digest
     codes = [found.cut.codes((part := load()).mean, part.variance, part.first_row) for load in sliced(whole, *ends)]
     assert np.concatenate(codes).tolist() == expected.cut.codes(whole.mean, whole.variance).tolist()
 
@@ -71,7 +76,7 @@ def test_sums_do_not_depend_on_the_blocks_and_are_exact():
     exact = sum(map(Fraction, values.tolist())) / len(values)
     assert regions[2].margin == float(exact)
     pieces = sliced(whole, *range(0, 50_000, 777))
-    assert fit_blocks(pieces, Fraction(0), Fraction(0)).sums.regions() == regions
+    assert fit_points(pieces, Fraction(0), Fraction(0)).sums.regions() == regions
 
 
 def test_work_on_blocks_can_be_sent_elsewhere():
@@ -83,10 +88,10 @@ def test_work_on_blocks_can_be_sent_elsewhere():
             yield pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(work))(pickle.loads(pickle.dumps(load))())))
 
     for approximate in (False, True):
-        found = fit_blocks(sliced(whole, 100, 700), *THIRDS, each=elsewhere, approximate=approximate)
-        local = fit_blocks(sliced(whole, 100, 700), *THIRDS, approximate=approximate)
+        found = fit_points(sliced(whole, 100, 700), *THIRDS, for_each=elsewhere, approximate=approximate)
+        local = fit_points(sliced(whole, 100, 700), *THIRDS, approximate=approximate)
         assert found.cut == local.cut
-        assert found.cohort == ""
+        assert found.digest == ""
 
 
 def ranks(values: np.ndarray, boundary) -> tuple[float, float]:
@@ -99,7 +104,7 @@ def test_sketches_keep_to_the_rank_error_that_they_state(rows):
     chance = np.random.default_rng(7)
     whole = block(chance.beta(5, 2, rows), chance.exponential(1, rows).round(3 if rows < 100 else 7))
     exact = fit_whole(whole, *THIRDS).cut
-    found = fit_blocks(sliced(whole, *range(0, rows, rows // 7)), *THIRDS, approximate=True)
+    found = fit_points(sliced(whole, *range(0, rows, rows // 7)), *THIRDS, approximate=True)
     variance, mean = found.cut
     assert (variance.rank_error > 0) == (rows > 1000)
     less, most = ranks(whole.variance, variance)
@@ -128,9 +133,7 @@ def scored(rows: int = 3000) -> Dataset:
 
 
 @pytest.mark.parametrize("in_memory", [10**9, 500])
-def test_every_source_gives_the_same_map(tmp_path, monkeypatch, in_memory):
-    monkeypatch.setattr("hf_datamap.datamap.points._READ", 200)
-    monkeypatch.setattr("hf_datamap.datamap.points._BLOCK", 300)
+def test_every_source_gives_the_same_map(tmp_path, in_memory):
     ds = scored()
     (tmp_path / "data").mkdir()
     for part in range(3):
