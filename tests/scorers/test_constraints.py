@@ -214,8 +214,8 @@ def test_wrong_constraints_say_what_is_wrong(kind, kwargs, words):
 
 
 def test_a_malformed_pattern_says_what_is_wrong():
-    for kind, kwargs in (("keywords:existence", {"keywords": ["(cat"]}), ("keywords:frequency", {"keyword": "a**"})):
-        kwargs = {**kwargs, **({"frequency": 1, "relation": "at least"} if "keyword" in kwargs else {})}
+    frequency = {"keyword": "a**", "frequency": 1, "relation": "at least"}
+    for kind, kwargs in (("keywords:existence", {"keywords": ["(cat"]}), ("keywords:frequency", frequency)):
         with pytest.raises(RowError, match=r"not a valid pattern.*upstream_regex=True") as caught:
             matches(kind, "some text", **kwargs)
         assert kind in str(caught.value)

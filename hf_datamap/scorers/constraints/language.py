@@ -62,7 +62,7 @@ def is_in_language(text: str, code: str) -> bool:
     if not any(map(str.isalpha, prose)):
         return True
     common = _common_languages()
-    scores = {
+    scores: dict[str, float] = {
         language: score for language, score in _identifier().rank(prose) if language in common or language == code
     }
     best = max(scores.values())

@@ -102,8 +102,9 @@ class ConstraintScorer(Scorer):
             return answer
         self._warned.append(True)
         warnings.warn(
-            "some responses hold the model's thoughts, and their constraints are checked against the thoughts too; "
-            "ConstraintScorer(strip_thoughts=True), on the command line -o strip_thoughts=true, checks the answers alone",
+            "some responses hold the model's thoughts, and their constraints are checked against the thoughts too; to "
+            "check the answers alone pass strip_thoughts=True to ConstraintScorer (on the command line "
+            "-o strip_thoughts=true)",
             stacklevel=2,
         )
         return response
