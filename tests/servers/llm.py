@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -44,8 +45,9 @@ Script = Callable[[dict[str, Any], int], Reply]
 
 
 def score_of(request: dict[str, Any]) -> int:
-    """The score that the server gives a request: 1 to 10, by a hash of its messages."""
-    digest = hashlib.sha256(json.dumps(request["messages"], sort_keys=True).encode()).digest()
+    """The score that the server gives a request: 1 to 10, by a hash of its messages, whatever the code of markers."""
+    words = re.sub(r"\b[0-9a-f]{12}\b", "code", json.dumps(request["messages"], sort_keys=True))
+    digest = hashlib.sha256(words.encode()).digest()
     return 1 + digest[0] % 10
 
 
