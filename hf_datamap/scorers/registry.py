@@ -15,7 +15,7 @@ from hf_datamap.engine import config
 from hf_datamap.errors import ScorerError
 from hf_datamap.scorers.base import Scorer
 from hf_datamap.scorers.columns import ColumnScorer
-from hf_datamap.scorers.constraints import ConstraintScorer
+from hf_datamap.scorers.constraints.scorer import ConstraintScorer, Mode
 from hf_datamap.scorers.embedders import DEFAULT_EMBEDDER, RougeL, SentenceEmbedder, ServedEmbedder, Similarity
 from hf_datamap.scorers.judge import LLMJudge
 from hf_datamap.scorers.local import LocalJudge
@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 
 SPELLINGS: Final = """\
 judge:MODEL          a language model behind an OpenAI-compatible endpoint (--base-url, OPENAI_API_KEY)
-constraints[:loose]  verifiable constraints (IFEval) that the rows carry
+constraints[:loose]  verifiable constraints (IFEval, M-IFEval, IFBench) that the rows carry (-o behaviour=published,
+                     -o upstream_regex=true, -o strip_thoughts=true)
 local:PATH.gguf      a judge from a GGUF file, served in this process; needs hf_datamap[local]
 reward:MODEL[@URL]   a reward model (Hub id or path), needs hf_datamap[reward]; with @URL one that vLLM serves there
                      (-o server=tei: Text Embeddings Inference)
@@ -117,7 +118,8 @@ def _factory(text: str, judge: Mapping[str, Any]) -> _Factory:
     if kind.partition("@")[0] == "reference":
         return _reference(text, text.removeprefix("reference").removeprefix(":"), judge)
     if kind == "constraints" and rest in ("", "strict", "loose"):
-        return _Factory(text, lambda: ConstraintScorer("loose" if rest == "loose" else "strict"))
+        mode: Mode = "loose" if rest == "loose" else "strict"
+        return _Factory(text, lambda **own: ConstraintScorer(mode, **own), _options_of(ConstraintScorer))
     if kind == "columns":
         return _Factory(text, lambda: ColumnScorer(rest or None))
     raise ScorerError(f"there is no scorer {text!r}. There are:\nauto                 what fits the data\n{SPELLINGS}")

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from hf_datamap.data.example import Example
 from hf_datamap.errors import RowError
-from hf_datamap.scorers.constraints.language import detect
+from hf_datamap.scorers.constraints.language import detect_language
 from mapspace.index import NamedColumn, named_column
 from mapspace.sources import OpenMap
 
@@ -59,4 +59,4 @@ def _language(example: Example | RowError) -> str | None:
     text = " ".join(message["content"] for message in example.prompt if message["role"] == "user")[:_CHARACTERS]
     if sum(map(str.isalpha, text)) < _LEAST:
         return None
-    return detect(text)
+    return detect_language(text)

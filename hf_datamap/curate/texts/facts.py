@@ -224,7 +224,7 @@ def _wrong_language(
 
     Function words and scripts find the candidates; py3langid must agree that the languages differ.
     """
-    from hf_datamap.scorers.constraints.language import detect
+    from hf_datamap.scorers.constraints.language import detect_language
 
     prompt, response = likely_languages(prompt_words), likely_languages(response_words)
     differs = (response > 0) & (prompt[row] > 0) & (response != prompt[row])
@@ -233,7 +233,7 @@ def _wrong_language(
     differs &= kept[row]
     for k in np.flatnonzero(differs).tolist():
         prompt_of = prompts[int(row[k])]
-        differs[k] = NAMES_A_LANGUAGE.search(prompt_of.lower()) is None and detect(prompt_of[:_DETECTED]) != detect(
-            responses[k][:_DETECTED]
-        )
+        differs[k] = NAMES_A_LANGUAGE.search(prompt_of.lower()) is None and detect_language(
+            prompt_of[:_DETECTED]
+        ) != detect_language(responses[k][:_DETECTED])
     return np.asarray(differs)
