@@ -54,11 +54,15 @@ class Image:
 
 
 class Message(TypedDict):
-    """One chat message. ``images`` is there only when it has some; ``content`` is its text."""
+    """One chat message; ``content`` is its text, tool calls included.
+
+    ``images`` and ``reasoning`` (what the model thought before it spoke) are there only when the message has some.
+    """
 
     role: str
     content: str
     images: NotRequired[tuple[Image, ...]]
+    reasoning: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from hf_datamap.data.paths import parse_paths
+
 
 @dataclass(frozen=True)
 class Known:
@@ -32,6 +34,13 @@ class Known:
     also: tuple[str, ...] = ()
     unless: str = ""
     choose: str = ""
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """The paths that a dataset must have to be read so."""
+        parts = ("prompt", "responses", "annotations", "system", "references", "history", "prefix")
+        paths = [path for part in parts for path in parse_paths(self.spec.get(part)) if not path.endswith("?")]
+        return frozenset((*paths, *self.also))
 
 
 def _known(name: str, what: str, *, also: Sequence[str] = (), unless: str = "", choose: str = "", **spec: Any) -> Known:
@@ -186,53 +195,3 @@ KNOWN: Final[tuple[Known, ...]] = (
         label="pairwise",
     ),
 )  # fmt: skip
-
-#: Names under which a prompt column goes when no known layout fits, in order of preference.
-PROMPTS: Final = ("prompt", "instruction", "question", "query", "input")
-#: Prompt columns that hold turns, looked at when none of `PROMPTS` is there.
-HISTORIES: Final = ("messages", "conversations", "conversation", "context", "history", "post")
-SYSTEMS: Final = ("system", "system_prompt", "system_message")
-#: Names of the preferred and the other response.
-PAIRS: Final = (
-    ("chosen", "rejected"),
-    ("chosen_response", "rejected_response"),
-    ("response_chosen", "response_rejected"),
-    ("chosen_messages", "rejected_messages"),
-    ("chosen_conversation", "rejected_conversation"),
-    ("preferred", "dispreferred"),
-    ("accepted", "rejected"),
-    ("response_j", "response_k"),  # lvwerra/stack-exchange-paired
-)
-#: Names of numeric scores that go with `PAIRS`.
-PAIR_SCORES: Final = (
-    ("score_chosen", "score_rejected"),
-    ("chosen_score", "rejected_score"),
-    ("chosen-rating", "rejected-rating"),
-    ("chosen_rating", "rejected_rating"),
-    ("chosen_reward", "rejected_reward"),
-    ("reward_chosen", "reward_rejected"),
-    ("chosen_avg_rating", "rejected_avg_rating"),
-    ("metadata.score_chosen", "metadata.score_rejected"),
-)
-#: Stems of numbered or lettered responses: ``answer_a``, ``response1``, ``prediction 3``.
-STEMS: Final = ("response", "answer", "output", "completion", "prediction", "generation", "candidate", "model_output")
-#: Label columns beside numbered responses that hold words (numbers do not say which response they mean).
-CHOICES: Final = ("winner", "label", "preference", "choice", "better", "preferred", "verdict")
-#: List columns of responses, and the field names of a response within a list of structs.
-LISTS: Final = ("responses", "completions", "answers", "outputs", "generations", "candidates", "samples", "output")
-LIST_TEXTS: Final = ("response", "text", "answer", "completion", "output", "content", "generation")
-#: Score columns parallel to `LISTS`, or score fields within their structs.
-LIST_SCORES: Final = ("annotations", "scores", "ratings", "rating", "rewards", "preferences", "preference")
-STRUCT_SCORES: Final = ("overall_score", "score", "rating", "reward")
-REFERENCES: Final = ("references", "reference", "reference_answer", "gold", "gold_answer")
-SOURCE_IDS: Final = (
-    "prompt_id",
-    "source_id",
-    "pair_id",
-    "question_id",
-    "example_id",
-    "id",
-    "key",
-    "idx",
-    "source_index",
-)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 
-from hf_datamap.data.paths import without_surrogates
+from hf_datamap.data.decode import without_surrogates
 from hf_datamap.errors import SourceError
 
 if TYPE_CHECKING:
