@@ -50,9 +50,9 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.errors import SourceError as SourceError
     from hf_datamap.errors import Unanswered as Unanswered
     from hf_datamap.publish.load import load as load
+    from hf_datamap.publish.push import preview_card as preview_card
     from hf_datamap.publish.push import push_to_hub as push_to_hub
     from hf_datamap.publish.space import deploy_space as deploy_space
-    from hf_datamap.scorers.auto import auto_scorer as auto_scorer
     from hf_datamap.scorers.base import Scorer as Scorer
     from hf_datamap.scorers.columns import ColumnScorer as ColumnScorer
     from hf_datamap.scorers.constraints.scorer import ConstraintScorer as ConstraintScorer
@@ -64,16 +64,20 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.scorers.panel import Panel as Panel
     from hf_datamap.scorers.reference import ReferenceScorer as ReferenceScorer
     from hf_datamap.scorers.reference import ReferenceWriter as ReferenceWriter
+    from hf_datamap.scorers.registry import auto_scorer as auto_scorer
     from hf_datamap.scorers.reward import RewardModel as RewardModel
     from hf_datamap.scorers.rubrics import Criterion as Criterion
     from hf_datamap.scorers.rubrics import Rubric as Rubric
     from hf_datamap.scoring import ray as ray
-    from hf_datamap.scoring.annotate import Estimate as Estimate
     from hf_datamap.scoring.annotate import annotate as annotate
-    from hf_datamap.scoring.annotate import estimate as estimate
     from hf_datamap.scoring.annotate import fit_panel as fit_panel
     from hf_datamap.scoring.calibrate import CalibrationReport as CalibrationReport
     from hf_datamap.scoring.calibrate import calibration_report as calibration_report
+    from hf_datamap.scoring.estimate import Estimate as Estimate
+    from hf_datamap.scoring.estimate import estimate as estimate
+    from hf_datamap.scoring.executors import Executor as Executor
+    from hf_datamap.scoring.executors import Inline as Inline
+    from hf_datamap.scoring.executors import Threads as Threads
     from hf_datamap.scoring.files import annotate_files as annotate_files
     from hf_datamap.scoring.openai_batch import BatchJob as BatchJob
     from hf_datamap.scoring.openai_batch import cancel_batch as cancel_batch
@@ -121,9 +125,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Unanswered",
         ],
         "publish.load": ["load"],
-        "publish.push": ["push_to_hub"],
+        "publish.push": ["preview_card", "push_to_hub"],
         "publish.space": ["deploy_space"],
-        "scorers.auto": ["auto_scorer"],
         "scorers.base": ["Scorer"],
         "scorers.columns": ["ColumnScorer"],
         "scorers.constraints.scorer": ["ConstraintScorer"],
@@ -132,11 +135,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scorers.local": ["LocalJudge"],
         "scorers.panel": ["Panel"],
         "scorers.reference": ["ReferenceScorer", "ReferenceWriter"],
+        "scorers.registry": ["auto_scorer"],
         "scorers.reward": ["RewardModel"],
         "scorers.rubrics": ["Criterion", "Rubric"],
         "scoring": ["ray"],
-        "scoring.annotate": ["Estimate", "annotate", "estimate", "fit_panel"],
+        "scoring.annotate": ["annotate", "fit_panel"],
         "scoring.calibrate": ["CalibrationReport", "calibration_report"],
+        "scoring.estimate": ["Estimate", "estimate"],
+        "scoring.executors": ["Executor", "Inline", "Threads"],
         "scoring.files": ["annotate_files"],
         "scoring.openai_batch": ["BatchJob", "cancel_batch", "collect_batch", "submit_batch"],
         "scoring.score_fn": ["score_fn"],

@@ -66,11 +66,14 @@ class Unanswered(DataMapError):  # noqa: N818 - says what happened to a task, no
     Args:
         reason: what happened.
         spent: tokens sent and received all the same.
+        refused_as: the endpoint's words where every request may meet the same refusal; when the first few do, the run
+            stops. Empty where only this task is concerned.
     """
 
-    def __init__(self, reason: str, spent: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, reason: str, spent: tuple[int, int] = (0, 0), *, refused_as: str = "") -> None:
         super().__init__(reason)
         self.spent = spent
+        self.refused_as = refused_as
 
 
 class Overloaded(DataMapError):  # noqa: N818

@@ -23,13 +23,13 @@ def build(source: str | None = None) -> gr.Blocks:
     Args:
         source: a folder, or a dataset id of the Hub; what the environment names if None.
     """
-    from mapspace.app import Home
+    from mapspace.app import StartMap
     from mapspace.ui import page
 
     folder, dataset = os.environ.get("HF_DATAMAP_DIR") or None, os.environ.get("HF_DATAMAP_DATASET") or None
     if source is not None:
         folder, dataset = (source, None) if Path(source).is_dir() else (None, source)
-    return page(Home(dataset, folder, os.environ.get("HF_DATAMAP_AGAINST") or None))
+    return page(StartMap(dataset, folder, os.environ.get("HF_DATAMAP_AGAINST") or None))
 
 
 def _lean() -> None:

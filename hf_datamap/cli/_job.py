@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from hf_datamap.data import Layout
     from hf_datamap.engine.budget import Prices
-    from hf_datamap.scoring.score_table import AnyScorer
+    from hf_datamap.scorers.base import Scorer
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -23,9 +23,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def _list_scorers(context: click.Context, _: click.Parameter, value: str) -> str:
     """``--scorer help``, whatever else is missing."""
     if value == "help":
-        from hf_datamap.scorers.registry import WAYS
+        from hf_datamap.scorers.registry import SPELLINGS
 
-        click.echo(f"auto                 what fits the data\n{WAYS}")
+        click.echo(f"auto                 what fits the data\n{SPELLINGS}")
         context.exit()
     return value
 
@@ -77,7 +77,7 @@ class Job:
 
     ds: Dataset
     layout: Layout
-    scorer: AnyScorer
+    scorer: Scorer
     prices: Prices | None
     source: dict[str, Any]
 
@@ -105,8 +105,7 @@ class Job:
     def on(cls, ds: Dataset, source: str, **given: Any) -> Job:  # noqa: ANN401 - the options above
         """The same for a dataset, or the first rows of one, that is open already."""
         from hf_datamap.data import choose_layout, detect_layout
-        from hf_datamap.scorers.auto import describe_auto
-        from hf_datamap.scorers.registry import parse_scorer
+        from hf_datamap.scorers.registry import describe_auto, parse_scorer
 
         options: defaultdict[str, Any] = defaultdict(lambda: None, given)
         prices = parse_prices(options["price"])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from hf_datamap.datamap.datamap import DataMap
-    from hf_datamap.scoring.files import Crew
+    from hf_datamap.scoring.executors import Executor
 
 _EXPORTED, _ROW_GROUP = 50_000, 5_000  # rows of the files that data of another format is written to
 
@@ -43,7 +43,7 @@ def run_shards(
     files, job = _open(source, out, options, overwrite=overwrite)
     prices = parse_prices(options.get("price"))
     limits = Budget.parse(budget, prices) if budget else Budget(prices=prices)
-    return annotate_files(
+    _, data_map = annotate_files(
         files,
         job.scorer,
         out,
@@ -53,11 +53,12 @@ def run_shards(
         approximate=approximate,
         keep=keep,
         split=split_name(options.get("split")),
-        crew=_crew(engine, address, workers),
+        executor=_executor(engine, address, workers),
         overwrite=overwrite,
         progress=True,
-        telling=job.source,
+        source=job.source,
     )
+    return data_map
 
 
 def _open(source: str, out: Path, options: dict[str, Any], *, overwrite: bool) -> tuple[Sequence[str], Job]:
@@ -87,13 +88,13 @@ def _exported(ds: Dataset, folder: Path) -> list[str]:
     return [str(path) for path in paths]
 
 
-def _crew(engine: str, address: str | None, workers: int | None) -> Crew:
+def _executor(engine: str, address: str | None, workers: int | None) -> Executor:
     if engine == "ray":
-        from hf_datamap.scoring.ray import RayCrew
+        from hf_datamap.scoring.ray import RayExecutor
 
-        return RayCrew(address=address, workers=workers)
+        return RayExecutor(address=address, workers=workers)
     if address:
         raise click.UsageError("--address is for --engine ray")
-    from hf_datamap.scoring.files import Threads
+    from hf_datamap.scoring.executors import Threads
 
     return Threads(workers) if workers else Threads()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from hf_datamap.cli._source import check_new, open_source, read_layout, scored, source_options, write_parquet
+from hf_datamap.cli.options import OutputPath, source_options
+from hf_datamap.cli.sources import check_new, open_source, read_layout, scored, write_parquet, written_folder
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from hf_datamap.curate.audit import Report
+    from hf_datamap.curate.audit import AuditReport
+    from hf_datamap.datamap.datamap import DataMap
 
 _EXAMPLES = """\b
 Examples:
@@ -37,10 +38,10 @@ _FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit"}
     "--report",
     "reports",
     multiple=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputPath(folder=False),
     help="Write the report to a file: .md, .json, or .xml for JUnit. Several times for several.",
 )
-@click.option("--fixes", type=click.Path(path_type=Path), help="Write a repaired data set to this new folder.")
+@click.option("--fixes", type=OutputPath(folder=True), help="Write a repaired dataset to this new folder.")
 @click.option(
     "--fix",
     "action",
@@ -79,7 +80,7 @@ def command(
     texts: bool,
     as_json: bool,
 ) -> None:
-    """Look for wrong labels, broken rows and faults of a preference data set before it is released."""
+    """Look for wrong labels, broken rows and faults of a preference dataset before it is released."""
     from hf_datamap.curate.audit import MEASURES, audit, parse_gates
 
     if fail_on == "help":
@@ -92,11 +93,19 @@ def command(
         if path.suffix not in _FORMATS:
             raise click.UsageError(f"--report {path}: the name must end in {', '.join(_FORMATS)}")
     if fixes:
-        check_new(fixes)
+        check_new(fixes, "fixes.json")
     layout = read_layout(layout_text)
     ds = scored(open_source(source, splits, config, revision, limit), layout)
     old = scored(open_source(against, splits, config, None, limit), layout) if against else None
-    report = audit(ds, layout=layout, fail_on=fail_on, against=old, read_texts=texts, least_probability=probability)
+    report = audit(
+        ds,
+        layout=layout,
+        data_map=_map_of(source),
+        fail_on=fail_on,
+        against=old,
+        read_texts=texts,
+        least_probability=probability,
+    )
     for path in reports:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(getattr(report, _FORMATS[path.suffix])(), encoding="utf-8")
@@ -107,13 +116,22 @@ def command(
     context.exit(0 if report.passed else 1)
 
 
-def _repair(ds: Dataset | DatasetDict, report: Report, out: Path, action: str, checks: list[str]) -> None:
+def _map_of(source: str) -> DataMap | None:
+    """The map in a mapped folder, which knows how the rows were scored."""
+    from hf_datamap.datamap.datamap import DataMap
+    from hf_datamap.publish.folder import MAP_FILE
+
+    path = Path(source) / MAP_FILE
+    return DataMap.load(path) if path.is_file() else None
+
+
+def _repair(ds: Dataset | DatasetDict, report: AuditReport, out: Path, action: str, checks: list[str]) -> None:
     from hf_datamap.curate.audit import fix
 
     fixed = fix(ds, report, action="flip" if action == "flip" else "remove", checks=checks)
-    write_parquet(fixed.kept, out / "data")
-    if sum(fixed.counts.values()) > fixed.counts.get("kept", 0):
-        write_parquet(fixed.removed, out / "removed")
-    (out / "fixes.json").write_text(json.dumps(fixed.counts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    told = ", ".join(f"{rows:,} {fate}" for fate, rows in sorted(fixed.counts.items()))
-    click.echo(f"wrote {out}: {told}", err=True)
+    with written_folder(out, "fixes.json", dict(sorted(fixed.counts.items()))) as new:
+        write_parquet(fixed.kept, new / "data")
+        if sum(fixed.counts.values()) > fixed.counts.get("kept", 0):
+            write_parquet(fixed.removed, new / "removed")
+    fates = ", ".join(f"{rows:,} {fate}" for fate, rows in sorted(fixed.counts.items()))
+    click.echo(f"wrote {out}: {fates}", err=True)

@@ -20,7 +20,7 @@ Examples:
 @job_options
 def command(source: str, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - the options of a job
     """Say how many requests and tokens a map of SOURCE would take, without sending any."""
-    from hf_datamap.scoring.annotate import estimate
+    from hf_datamap.scoring.estimate import estimate
 
     job = Job.open(source, **options)
     found = estimate(job.ds, job.scorer, layout=job.layout, prices=job.prices)

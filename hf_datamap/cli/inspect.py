@@ -58,7 +58,7 @@ def command(
 def auto_in_words(layout: Layout) -> str:
     """Return what ``--scorer auto`` would do with a layout, or why it would find no scorer."""
     from hf_datamap.errors import ScorerError
-    from hf_datamap.scorers.auto import describe_auto
+    from hf_datamap.scorers.registry import describe_auto
 
     try:
         choice = describe_auto(layout)

@@ -13,6 +13,7 @@ import click
 from hf_datamap.cli._batch import batch_file, run_batch
 from hf_datamap.cli._job import Job, job_options
 from hf_datamap.cli._shards import run_shards
+from hf_datamap.cli.options import out_folder
 
 if TYPE_CHECKING:
     from hf_datamap.datamap.datamap import DataMap
@@ -35,7 +36,7 @@ An interrupted run loses nothing that was paid for: the same command goes on whe
 
 @click.command(epilog=_EXAMPLES)
 @job_options
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@out_folder()
 @click.option(
     "--budget", help="Stop at '500 requests', '2M tokens' or '$5' (several with commas); what is done is kept."
 )

@@ -1,4 +1,4 @@
-"""Curated subsets of a mapped data set: by region, margin, difficulty, potential, or any rule of one's own."""
+"""Curated subsets of a mapped dataset: by region, margin, difficulty, potential, or any rule of one's own."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from hf_datamap.curate.regions import cut_regions
+from hf_datamap.curate.texts.words import words
 from hf_datamap.data import columns
-from hf_datamap.data.view import Material
+from hf_datamap.data.example import Example
+from hf_datamap.data.statistics import rank_shares
+from hf_datamap.data.view import DatasetView
 from hf_datamap.engine.config import __version__
 from hf_datamap.errors import SelectionError
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from hf_datamap.data import Layout
+    from hf_datamap.data.layout import Layout
 
 logger = logging.getLogger(__name__)
 
@@ -33,45 +37,45 @@ class Pool:
     """The rows a strategy chooses from, as arrays of shape (rows,) unless said otherwise.
 
     Args:
-        material: the data set.
+        view: the dataset.
         index: which of its rows; None for all.
         seed: of `random`.
     """
 
-    def __init__(self, material: Material, index: np.ndarray | None = None, seed: int = 0) -> None:
-        self._material, self._seed = material, seed
-        self._index = np.arange(material.rows) if index is None else index
+    def __init__(self, view: DatasetView, index: np.ndarray | None = None, seed: int = 0) -> None:
+        self._view, self._seed = view, seed
+        self._index = np.arange(view.rows) if index is None else index
 
     def __len__(self) -> int:
         return len(self._index)
 
     def part(self, index: np.ndarray) -> Pool:
         """The pool of some of these rows; regions are cut anew among them."""
-        return Pool(self._material, self._index[index], self._seed)
+        return Pool(self._view, self._index[index], self._seed)
 
     @cached_property
     def random(self) -> np.ndarray:
         """Uniform random numbers, the same for a row whatever pool it is in."""
-        return np.asarray(np.random.default_rng(self._seed).random(self._material.rows)[self._index])
+        return np.asarray(np.random.default_rng(self._seed).random(self._view.rows)[self._index])
 
     @cached_property
     def scores(self) -> np.ndarray:
         """Alignment scores, shape (rows, responses), NaN where missing.
 
         Raises:
-            SelectionError: the data set has none.
+            SelectionError: the dataset has none.
         """
-        if self._material.scores is None:
+        if self._view.scores is None:
             raise SelectionError(
-                f"no column {columns.SCORES}: score the data set first, with dm.annotate(ds, scorer) or hf-datamap map"
+                f"no column {columns.SCORES}: score the dataset first, with dm.annotate(ds, scorer) or hf-datamap map"
             )
-        return self._material.scores[self._index]
+        return self._view.scores[self._index]
 
     @cached_property
     def annotations(self) -> np.ndarray | None:
         """Annotations, shape (rows, responses), NaN where missing; None when nothing ships with the data."""
-        labels = self._material.annotations
-        labels = self._material.order if labels is None else labels
+        labels = self._view.annotations
+        labels = self._view.order if labels is None else labels
         if labels is None:
             return None
         width = self.scores.shape[1]
@@ -86,16 +90,10 @@ class Pool:
     @cached_property
     def region(self) -> np.ndarray:
         """Index into `hf_datamap.data.columns.REGIONS`: the stored region, or for a part of the rows its own cut."""
-        whole = len(self) == self._material.rows
-        if whole and self._material.region is not None:
-            return self._material.region
-        from datasets import Dataset
-
-        from hf_datamap.datamap.datamap import DataMap
-
-        mean, variance = self.moments
-        table = pa.table({columns.MEAN: columns.nullable(mean), columns.VARIANCE: columns.nullable(variance)})
-        return DataMap.fit(Dataset(table)).codes(mean, variance)
+        whole = len(self) == self._view.rows
+        if whole and self._view.region is not None:
+            return self._view.region
+        return cut_regions(*self.moments)
 
     @cached_property
     def margin(self) -> np.ndarray:
@@ -121,13 +119,13 @@ class Pool:
             SelectionError: none of them is there.
         """
         for name in names:
-            found = self._material.floats(name)
-            if found is None and (lists := self._material.padded(name)) is not None:
+            found = self._view.floats(name)
+            if found is None and (lists := self._view.padded(name)) is not None:
                 found = columns.moments(lists)[0].astype(float)
             if found is not None:
                 return found[self._index]
         raise SelectionError(
-            f"this strategy needs a column {' or '.join(names)}; there are: {', '.join(self._material.names)}"
+            f"this strategy needs a column {' or '.join(names)}; there are: {', '.join(self._view.names)}"
         )
 
     @cached_property
@@ -137,7 +135,7 @@ class Pool:
         The log-probabilities are ``policy_chosen_logps``, ``policy_rejected_logps``, ``ref_chosen_logps`` and
         ``ref_rejected_logps`` (the last two as TRL names them).
         """
-        if self._material.floats("implicit_margin") is not None:
+        if self._view.floats("implicit_margin") is not None:
             return self.column("implicit_margin")
         try:
             policy = self.column("policy_chosen_logps") - self.column("policy_rejected_logps")
@@ -187,11 +185,11 @@ def low_margin(pool: Pool) -> np.ndarray:
 
 def rip(pool: Pool) -> np.ndarray:
     """High score of the rejected response and small gap (RIP, 2501.18578); sum of both ranks (ours)."""
-    return np.asarray(_ranks(pool.rejected) + _ranks(-pool.margin))
+    return np.asarray(rank_shares(pool.rejected) + rank_shares(-pool.margin))
 
 
 def moderate_difficulty(pool: Pool) -> np.ndarray:
-    """Mean score nearest to the median of the data set: neither easy nor hard (2412.15282; measure ours)."""
+    """Mean score nearest to the median of the dataset: neither easy nor hard (2412.15282; measure ours)."""
     mean = pool.moments[0].astype(float)
     return -np.abs(mean - np.nanmedian(mean)) if np.isfinite(mean).any() else mean
 
@@ -264,7 +262,7 @@ def select(
     count_tokens: Callable[[str], int] | None = None,
     layout: Layout | None = None,
 ) -> Dataset | DatasetDict:
-    """Choose a subset of a mapped data set. The same input and seed give the same rows.
+    """Choose a subset of a mapped dataset. The same input and seed give the same rows.
 
     Example:
         >>> good = dm.select(ds, stratify_by="source")  # doctest: +SKIP
@@ -274,7 +272,7 @@ def select(
     A region never gives rows of another one: with a budget greater than the region, the whole region is returned.
 
     Args:
-        ds: a data set with ``datamap_scores``; rows of several splits are chosen together.
+        ds: a dataset with ``datamap_scores``; rows of several splits are chosen together.
         strategy: a name in `STRATEGIES`, or a function from a `Pool` to one float per row (greater first, NaN never).
         fraction: budget as a fraction of all rows, rounded up; a third when no budget is given.
         rows: budget in rows.
@@ -282,10 +280,10 @@ def select(
         seed: of random draws, and of nothing else.
         stratify_by: a column whose values keep their shares: the strategy chooses within each, regions are cut within
             each. Otherwise rare sources tend to vanish from the good region.
-        ranked: whether rows come in the strategy's order rather than in that of the data set; None means only for
+        ranked: whether rows come in the strategy's order rather than in that of the dataset; None means only for
             ``easiest_first``, which is trained on from easy to hard.
         count_tokens: tokens of a text; words by default.
-        layout: how to read the data set; None detects it.
+        layout: how to read the dataset; None detects it.
 
     Returns:
         The chosen rows; `provenance` tells how they were chosen.
@@ -293,13 +291,14 @@ def select(
     Raises:
         SelectionError: unknown strategy, missing column, several budgets or an impossible one.
     """
+    # Long: most of it documents the options.
     from datasets import DatasetDict
 
     name, rule = _strategy(strategy)
-    material = Material(ds, layout)
-    sizes = _sizes(material, count_tokens) if tokens is not None else np.ones(material.rows, np.int64)
-    budget = _budget(material.rows, fraction, rows, tokens)
-    taken = _taken(Pool(material, seed=seed), rule, sizes, budget, _strata(material, stratify_by))
+    view = DatasetView(ds, layout)
+    sizes = _sizes(view, count_tokens) if tokens is not None else np.ones(view.rows, np.int64)
+    budget = _budget(view.rows, fraction, rows, tokens)
+    taken = _taken(Pool(view, seed=seed), rule, sizes, budget, _strata(view, stratify_by))
     if ranked is None:
         ranked = name == "easiest_first"
     taken = taken if ranked else np.sort(taken)
@@ -311,14 +310,14 @@ def select(
         "source": (rule.__doc__ or "").strip().split("\n")[0],
         "budget": {"tokens" if tokens is not None else "rows": budget, "used": used},
         "rows": len(taken),
-        "of": material.rows,
+        "of": view.rows,
         "seed": seed,
         "stratify_by": stratify_by,
         "version": __version__,
     }
     parts = dict(ds) if isinstance(ds, DatasetDict) else {"": ds}
     chosen = {}
-    for (split, part), first in zip(parts.items(), material.starts, strict=False):
+    for (split, part), first in zip(parts.items(), view.starts, strict=False):
         here = taken[(taken >= first) & (taken < first + len(part))] - first
         chosen[split] = part.select(here)
         chosen[split].info.description = json.dumps({"hf_datamap_selection": told})
@@ -326,7 +325,7 @@ def select(
 
 
 def provenance(ds: Dataset) -> dict[str, Any] | None:
-    """How a data set was selected (strategy, budget, seed, rows), None when it does not say."""
+    """How a dataset was selected (strategy, budget, seed, rows), None when it does not say."""
     try:
         found = json.loads(ds.info.description or "")["hf_datamap_selection"]
     except (ValueError, KeyError, TypeError):
@@ -397,43 +396,29 @@ def _apportion(weights: np.ndarray, budget: int) -> list[int]:
     return [int(share) for share in whole]
 
 
-def _strata(material: Material, name: str | None) -> np.ndarray | None:
+def _strata(view: DatasetView, name: str | None) -> np.ndarray | None:
     if name is None:
         return None
-    column = material.column(name)
+    column = view.column(name)
     if column is None or pa.types.is_nested(column.type):
-        raise SelectionError(
-            f"cannot stratify by {name!r}: no such plain column; there are: {', '.join(material.names)}"
-        )
+        raise SelectionError(f"cannot stratify by {name!r}: no such plain column; there are: {', '.join(view.names)}")
     encoded = pa.concat_arrays(column.chunks).dictionary_encode()
     codes = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)
     return np.asarray(codes)
 
 
-def _sizes(material: Material, count: Callable[[str], int] | None) -> np.ndarray:
+def _sizes(view: DatasetView, count: Callable[[str], int] | None) -> np.ndarray:
     """Tokens of each row's prompt and responses; 0 where a row cannot be read."""
-    from hf_datamap.curate.audit.tokens import words
-    from hf_datamap.data import Example
-
-    if material.layout is None:
-        raise SelectionError(f"a budget in tokens needs the texts: {material.layout_error}")
-    sizes = np.zeros(material.rows, np.int64)
-    for first, batch in material.batches():
+    if view.layout is None:
+        raise SelectionError(f"a budget in tokens needs the texts: {view.layout_error}")
+    sizes = np.zeros(view.rows, np.int64)
+    for first, batch in view.batches():
         for place, example in enumerate(batch):
             if isinstance(example, Example):
                 texts = [message["content"] for message in example.prompt] + [text or "" for text in example.responses]
                 counts = [count(text) for text in texts] if count else words(texts).counts
                 sizes[first + place] = int(sum(counts))
     return sizes
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 0 to 1, NaN where there is no value; equal values share the mean rank."""
-    valid = np.isfinite(values)
-    _, back, counts = np.unique(values[valid], return_inverse=True, return_counts=True)
-    out = np.full(len(values), np.nan)
-    out[valid] = (counts.cumsum() - (counts + 1) / 2)[back] / max(valid.sum() - 1, 1)
-    return out
 
 
 def _standard(values: np.ndarray) -> np.ndarray:

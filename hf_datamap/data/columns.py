@@ -23,7 +23,14 @@ REGION: Final = "datamap_region"
 AGREEMENT: Final = "datamap_agreement"
 MARGIN: Final = "datamap_margin"
 SUSPECT: Final = "datamap_suspect"
-RATIONALES: Final = "datamap_rationales"  # on request only: the judge's words, one text per response
+
+# On request only:
+RATIONALES: Final = "datamap_rationales"  # the judge's words, one text per response
+VARIANCE_OBSERVED: Final = "datamap_variance_observed"  # the variance as it was, where it is now without noise
+REGION_PROBABILITY: Final = "datamap_region_probability"  # that a row truly belongs to its region
+
+#: Columns that follow from scores and a map: they are dropped when rows are scored anew.
+FOLLOWING: Final = (VARIANCE_OBSERVED, REGION_PROBABILITY)
 
 #: What a scorer adds to a row (``score_fn``), in order.
 SCORE_SCHEMA: Final = pa.schema(

@@ -202,7 +202,7 @@ def part_ways(given: list[Message], sides: Sequence[str | list[Message] | None])
     if cut is None:
         raise RowError("the conversations share no prompt", seen(turns[0][0]["content"]) if turns and turns[0] else "")
     prompt = _joined(given, turns[0][:cut])
-    if not any(message["role"] != "system" and message["content"].strip() for message in prompt):
+    if not asks_something(prompt):
         raise RowError("the prompt is empty")
     tails = iter([side[cut:] for side in turns])
     ends = [None if side is None else next(tails) for side in sides]
@@ -212,6 +212,11 @@ def part_ways(given: list[Message], sides: Sequence[str | list[Message] | None])
     return Dialogue(
         tuple(prompt), [None if end is None else _told(end) for end in ends], thoughts if any(thoughts) else ()
     )
+
+
+def asks_something(prompt: Sequence[Message]) -> bool:
+    """Tell whether a message of a prompt, the system's aside, has a text or an image."""
+    return any(message["role"] != "system" and (message["content"].strip() or "images" in message) for message in prompt)
 
 
 def _same(first: Message, second: Message) -> bool:

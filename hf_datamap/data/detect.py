@@ -18,9 +18,10 @@ from hf_datamap.data import names
 from hf_datamap.data.column_types import ListOf, is_conversation, is_side, is_texts, lookup, shown
 from hf_datamap.data.families import families, with_pair_scores
 from hf_datamap.data.label_columns import parallel_rewards, unread, with_reward_models
+from hf_datamap.data.decode import decoded
 from hf_datamap.data.layout import Layout
 from hf_datamap.data.paths import column_of, format_path, parse_paths
-from hf_datamap.data.refuse import refusal
+from hf_datamap.data.refuse import grouping_of, refusal
 from hf_datamap.data.sample import Sample, take_sample
 from hf_datamap.data.sanity import Reading, checked, try_reading
 from hf_datamap.errors import LayoutError
@@ -94,15 +95,52 @@ def _decide(sample: Sample, *, images: bool) -> Layout:
     read = [(needed, _accepted(known_layout(entry, sample), sample, reasons, known=True)) for entry, needed in fitting]
     kept = [(needed, layout) for needed, layout in read if layout is not None]
     accepted = [layout for needed, layout in kept if not any(needed < other for other, _ in kept)]
+    grouping = None if accepted else grouping_of(sample.kinds)
     if not accepted:
         guesses = [_completed(layout, sample) for layout in families(sample)]
+        if grouping is not None:  # a list beside one response per row is that of its turns
+            guesses = [guess for guess in guesses if guess.name not in {"response-list", "responses-by-model"}]
+            reasons.clear()
         accepted = [layout for guess in guesses if (layout := _accepted(guess, sample, reasons, known=False))]
+    if not accepted:
+        accepted = _nested(sample)
     accepted = [layout for layout in accepted if not (layout in readable or readable.add(layout))]  # type: ignore[func-returns-value]
     if not accepted:
         raise _rejected(sample, reasons)
     if len(accepted) > 1:
         raise _ambiguous(sample, accepted)
     return _with_images(accepted[0], sample, allowed=images)
+
+
+def _nested(sample: Sample) -> list[Layout]:
+    """Return the layouts of a dataset whose rows stand within a struct (``data``, ``fields``)."""
+    found: list[Layout] = []
+    for name, kind in sample.kinds.items():
+        if not isinstance(kind, dict) or is_side(kind) or len(kind) < 2:
+            continue
+        rows = [inner for row in sample.rows if isinstance(inner := decoded(row.get(name)), Mapping)]
+        texts = frozenset(field for field in kind if kind[field] in ("text", "json"))
+        try:
+            guesses = [_completed(layout, Sample(kind, rows, texts)) for layout in families(Sample(kind, rows, texts))]
+        except LayoutError:
+            continue
+        outside = [_within(layout, name) for layout in guesses]
+        found += [layout for guess in outside if (layout := _accepted(guess, sample, [], known=False))]
+    return found
+
+
+def _within(layout: Layout, name: str) -> Layout:
+    """Return a layout whose paths begin within the struct of a column."""
+
+    def deeper(paths: Any) -> list[str]:
+        return [f"{format_path((name,))}.{path}" for path in parse_paths(paths)]
+
+    parts = ("prompt", "responses", "annotations", "scores", "references", "constraints", "history", "images")
+    single = ("system", "source_id", "prefix", "tools", "turn")
+    changes: dict[str, Any] = {part: deeper(getattr(layout, part)) for part in parts}
+    changes.update({part: deeper(getattr(layout, part))[0] for part in single if getattr(layout, part)})
+    changes["scores"] = ",".join(changes["scores"])
+    return layout.but(**changes, why=f"{layout.why} (within {name})")
 
 
 def _rejected(sample: Sample, reasons: Sequence[LayoutError]) -> LayoutError:
@@ -135,6 +173,8 @@ def _probed(layout: Layout, sample: Sample, *, known: bool) -> Layout:
             why = layout.why + unread(layout.annotations[0], label_fault)
             layout = layout.but(annotations=None, label="scores", choices=(), scores="", classes=(), why=why)
             reading = bare
+    if known and not reading.examples:
+        raise LayoutError(f"no row that was looked at reads as {layout.name}")
     if reading.faults and len(reading.faults) >= len(reading.examples):
         raise LayoutError(_fault_in_words(layout, reading))
     return checked(layout, sample, reading) if reading.examples else layout
@@ -191,7 +231,8 @@ def _with_images(layout: Layout, sample: Sample, *, allowed: bool) -> Layout:
     columns = image_columns(sample)
     other = [name for name, kind in sample.kinds.items() if names.plain_name(name) in names.MEDIA and kind != "null"]
     reading = try_reading(layout.but(multimodal=True), sample)
-    in_messages = any(example.has_images for example in reading.examples)
+    with_images = sum(example.has_images for example in reading.examples)
+    in_messages = 2 * with_images >= len(reading.examples) > 0  # fewer are skipped, row by row
     if not (columns or other or in_messages):
         return layout
     if not allowed or other:
@@ -261,6 +302,9 @@ def known_layout(entry: known.Known, sample: Sample | None = None) -> Layout:
             bare = [path[:-1] for path in paths]
             is_there = sample is None or all(sample.has(path) for path in bare)
             spec[key] = ",".join(bare) if is_there else None
+    prompt = parse_paths(spec.get("prompt"))
+    is_there = [not path.endswith("?") or sample is None or sample.has(path[:-1]) for path in prompt]
+    spec["prompt"] = [path.removesuffix("?") for path, kept in zip(prompt, is_there, strict=True) if kept]
     layout = Layout(**spec, name=entry.name, why=f"the columns of {entry.what}")
     return layout if sample is None else _completed(layout, sample)
 

@@ -72,10 +72,12 @@ class Constraint:
     Attributes:
         id: the IFEval instruction id, for example ``punctuation:no_comma`` (a language prefix such as ``en:`` is kept).
         kwargs: its keyword arguments, without nulls.
+        turn: which of the user's messages it belongs to, from 1; None where constraints are not given per turn.
     """
 
     id: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    turn: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,20 +52,22 @@ KNOWN: Final[tuple[Known, ...]] = (
     _known(
         "ultrafeedback-binarized", "HuggingFaceH4/ultrafeedback_binarized",
         prompt="prompt", responses="chosen,rejected", annotations="score_chosen,score_rejected",
-        also=("messages",),
+        label="scores_or_order", also=("messages",),
     ),
     _known(
         "ultrafeedback-binarized-metadata", "trl-lib/ultrafeedback_binarized copies with scores in metadata",
         prompt="prompt", responses="chosen,rejected", annotations="metadata.score_chosen,metadata.score_rejected",
+        label="scores_or_order",
     ),
     _known(
         "argilla-ultrafeedback", "argilla/ultrafeedback-binarized-preferences",
         prompt="instruction", responses="chosen_response,rejected_response",
-        annotations="chosen_avg_rating,rejected_avg_rating",
+        annotations="chosen_avg_rating,rejected_avg_rating", label="scores_or_order",
     ),
     _known(
         "argilla-ultrafeedback-cleaned", "argilla/ultrafeedback-binarized-preferences-cleaned",
         prompt="prompt", responses="chosen,rejected", annotations="chosen-rating,rejected-rating",
+        label="scores_or_order",
     ),
     _known(
         "tulu-preference", "allenai/llama-3.1-tulu-3-8b-preference-mixture",
@@ -98,6 +100,22 @@ KNOWN: Final[tuple[Known, ...]] = (
         "sharegpt-pairs", "LLaMA-Factory, axolotl: conversations and one message (or text) per side",
         prompt="conversations", responses="chosen,rejected", label="order",
     ),
+    _known(
+        "openai-preference", "OpenAI, Azure and Together preference files (input.messages, preferred_output)",
+        prompt="input.messages", responses="preferred_output,non_preferred_output", label="order", tools="input.tools?",
+    ),
+    _known(
+        "swift-rejected-response", "ms-swift: messages end with the chosen answer, the rejected one beside",
+        prompt="messages", responses="messages[-1],rejected_response", label="order",
+    ),
+    _known(
+        "swift-rejected-messages", "ms-swift: two whole conversations",
+        responses="messages,rejected_messages", label="order",
+    ),
+    _known(
+        "swift-query", "ms-swift: query, response and rejected_response",
+        prompt="query", responses="response,rejected_response", label="order", history="history?",
+    ),
     # --- two responses and a label column -------------------------------------------------------------------------
     _known(
         "helpsteer3", "nvidia/HelpSteer3 preference",
@@ -129,12 +147,13 @@ KNOWN: Final[tuple[Known, ...]] = (
     ),
     _known(
         "summarize-from-feedback", "openai/summarize_from_feedback comparisons (TL;DR posts and CNN/DM articles)",
-        prompt="info.title,info.post,info.article", preamble="Summarize the following text.",
+        prompt="info.title?,info.post?,info.article?", preamble="Summarize the following text.",
         responses="summaries[].text", annotations="choice", label="choice", choices={0: 0, 1: 1}, source_id="info.id?",
+        also=("info",),
     ),
     _known(
-        "arena-conversations", "lmarena-ai/arena-human-preference, lmsys/chatbot_arena_conversations",
-        responses="conversation_a,conversation_b", annotations="winner", label="choice",
+        "arena-conversations", "lmarena-ai/arena-human-preference, lmsys/chatbot_arena_conversations, mt_bench_human_judgments",
+        responses="conversation_a,conversation_b", annotations="winner", label="choice", turn="turn?",
     ),
     _known(
         "arena-55k", "lmsys/lmsys-arena-human-preference-55k (turns as JSON lists)",
@@ -149,6 +168,25 @@ KNOWN: Final[tuple[Known, ...]] = (
     _known(
         "llmbar", "princeton-nlp/LLMBar",
         prompt="input", responses="output_1,output_2", annotations="label", label="choice", choices={1: 0, 2: 1},
+    ),
+    _known(
+        "offsetbias", "NCSOFT/offsetbias, LLMBar with instruction and input",
+        prompt="instruction,input", responses="output_1,output_2", annotations="label", label="choice",
+        choices={1: 0, 2: 1},
+    ),
+    _known(
+        "alpaca-farm", "tatsu-lab/alpaca_farm preferences",
+        prompt="instruction,input", responses="output_1,output_2", annotations="preference", label="between",
+    ),
+    _known(
+        "preference-collection", "prometheus-eval/Preference-Collection (instruction holds the judge's prompt)",
+        prompt="orig_instruction", responses="orig_response_A,orig_response_B", annotations="orig_preference",
+        label="choice", scores="orig_score_A?,orig_score_B?", references="orig_reference_answer?",
+    ),
+    _known(
+        "label-studio-pairwise", "Label Studio export of pairwise comparisons",
+        prompt="data.prompt", responses="data.answer1,data.answer2",
+        annotations="annotations[].result[].value.selected", label="choice",
     ),
     _known(
         "pandalm", "WeOpenML/PandaLM test set (three annotators)",
@@ -175,6 +213,31 @@ KNOWN: Final[tuple[Known, ...]] = (
         "ultrafeedback-fine-grained", "openbmb/UltraFeedback copies without overall_score",
         prompt="instruction", responses="completions[].response", annotations="completions[].fine-grained_score",
         also=("completions[].model",), unless="completions[].overall_score",
+    ),
+    _known(
+        "vertex-preference", "Vertex AI preference tuning (contents, completions with scores)",
+        prompt="contents", responses="completions[].completion", annotations="completions[].score",
+    ),
+    _known(
+        "nemo-rl", "NVIDIA NeMo-RL preference data (rank 0 is best)",
+        prompt="context", responses="completions[].completion", annotations="completions[].rank", label="ranks",
+    ),
+    _known(
+        "paddle-preference", "PaddleNLP: src and tgt interleave, sort 1 is the chosen response",
+        prompt="src[-1]", history="src,tgt", responses="response[]", annotations="sort[]", scores="",
+    ),
+    _known(
+        "oasst-tree", "OpenAssistant message trees, the replies to the first prompt (rank 0 is best)",
+        prompt="prompt.text", responses="prompt.replies[].text", annotations="prompt.replies[].rank", label="ranks",
+    ),
+    _known(
+        "oasst-tree-meta", "OpenAssistant message trees with ranks in meta",
+        prompt="prompt.text", responses="prompt.replies[].text", annotations="prompt.replies[].meta.rank", label="ranks",
+    ),
+    _known(
+        "code-ultrafeedback", "coseal/CodeUltraFeedback (ratings in the order of their own)",
+        prompt="instruction", responses="responses[].response",
+        annotations="responses[].model,annotations[].model,annotations[].rating", label="keyed",
     ),
     _known(
         "simpo-ultrafeedback", "princeton-nlp/llama3-ultrafeedback: five samples, scored by a reward model",

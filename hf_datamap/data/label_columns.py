@@ -326,9 +326,9 @@ def label_of_list(layout: Layout, sample: Sample, column: str) -> Layout:
         if name == column or name in names.named(sample.kinds, names.PROMPTS):
             continue
         for spec in _parallel_specs(name, kind, names.plain_name(name) in names.LIST_RANKS, layout):
-            labelled = layout.but(**spec)
-            if _reads(sample, labelled) or not sample.rows:
-                return labelled
+            candidate = labelled(layout, spec)
+            if _reads(sample, candidate) or not sample.rows:
+                return candidate
         if isinstance(kind, (ListOf, dict)):
             note = note or f"; {name!r} is not read, it does not pair up with the responses"
     for name in names.named(sample.kinds, (*names.INDICES, *names.CHOICES)):
@@ -336,6 +336,11 @@ def label_of_list(layout: Layout, sample: Sample, column: str) -> Layout:
         if spec:
             return layout.but(**spec)
     return layout.but(why=layout.why + note) if note else layout
+
+
+def labelled(layout: Layout, spec: Mapping[str, Any]) -> Layout:
+    """Return a layout with a label; where its rule is a matter of numbers, they are scores unless `spec` says else."""
+    return layout.but(**{"scores": None, **spec})
 
 
 def _parallel_specs(name: str, kind: Kind, ranks: bool, layout: Layout) -> list[dict[str, Any]]:
@@ -423,7 +428,7 @@ def _parallel_list(sample: Sample, layout: Layout) -> Layout | None:
         if not (kind == "json" or (isinstance(kind, ListOf) and kind.of in ("number", "flag"))):
             continue
         rule = "ranks" if names.plain_name(name) in names.LIST_RANKS else "scores"
-        labelled = layout.but(annotations=f"{format_path((name,))}[]", label=rule, scores="" if rule == "ranks" else None)
-        if _reads(sample, labelled):
-            return labelled
+        candidate = labelled(layout, {"annotations": f"{format_path((name,))}[]", "label": rule})
+        if _reads(sample, candidate):
+            return candidate
     return None

@@ -99,7 +99,7 @@ def _from_words(key: str, choices: Mapping[str, Winner], count: int) -> Winner |
         return _NAMED[word]
     if order := _GREATER.fullmatch(word.replace("_", "")):
         return _from_words(order[1] if order[2][0] == ">" else order[3], choices, count)
-    if word == "c" and count == 2:
+    if key.startswith("[[c]]") and count == 2:
         return TIE  # the third option of judges that answer [[A]], [[B]] or [[C]]
     if letter := _LETTER.fullmatch(word):
         return ord(letter[1]) - ord("a")
@@ -288,18 +288,18 @@ Rule: TypeAlias = Callable[[Sequence[Any], int, Mapping[str, Winner]], Annotatio
 #: Rules that read columns; ``order`` reads none.
 RULES: Final[Mapping[str, Rule]] = {
     "scores": _scores,
-    "scores_or_order": _scores_or_order,
     "ranks": _ranks,
     "choice": _choice,
+    "strength": _strength,
+    "between": _between,
+    "one_hot": _one_hot,
+    "pairwise": _pairwise,
+    "scores_or_order": _scores_or_order,
     "votes": _votes,
     "names": _names,
     "text": _text,
     "rankings": _rankings,
     "keyed": _keyed,
-    "strength": _strength,
-    "between": _between,
-    "one_hot": _one_hot,
-    "pairwise": _pairwise,
 }
 
 #: Rules that take the response texts too, after the label.

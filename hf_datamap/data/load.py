@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 
 from hf_datamap.data.decode import without_surrogates
+from hf_datamap.data.exchange import settle
 from hf_datamap.errors import SourceError
 
 if TYPE_CHECKING:
@@ -235,6 +236,7 @@ def _opened(path: Path) -> IO[str]:
 
 
 def _folder(path: Path, split: str | None, config: str | None, *, streaming: bool) -> AnyDataset:
+    settle(path)
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return _saved(path, split, streaming=streaming)
     if config is None or (path / "README.md").is_file():

@@ -265,7 +265,7 @@ class _Body:
 
     def _add_image(self, block: Mapping[str, Any]) -> None:
         if not self.keep_images:
-            _fail(f"{self.where} is multimodal: it holds an image")
+            _fail(f"{self.where} is multimodal: it holds a block of type {seen(block.get('type') or 'image')}")
         image = image_of({key: value for key, value in block.items() if key != "type"})
         self.images.append(image or Image())  # an empty one stands for the next image of the row's own column
 

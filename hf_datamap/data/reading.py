@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hf_datamap.data.conversation import (
     Dialogue,
+    asks_something,
     earlier_turns,
     interleaved,
     part_ways,
@@ -163,7 +164,7 @@ class Reader:
         if any(type(side) is list for side in sides):
             dialogue = part_ways(given, sides)
         else:
-            if not any(message["role"] != "system" and message["content"].strip() for message in given):
+            if not (asks_something(given) or self._images):
                 raise RowError("the prompt is empty")
             texts: Any = sides
             dialogue = Dialogue(tuple(given), texts)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from hf_datamap.data import names
 from hf_datamap.data.column_types import Kind, ListOf, is_conversation, is_texts, lookup, shown
-from hf_datamap.data.known_groupings import GROUPINGS
+from hf_datamap.data.known_groupings import GROUPINGS, Grouping
 from hf_datamap.errors import LayoutError
 
 _ONE = ("response", "completion", "output", "answer", "text", "chosen", "generation")
@@ -17,13 +17,18 @@ _OWN = (
 )
 
 
+def grouping_of(columns: Mapping[str, Kind]) -> Grouping | None:
+    """Return the known way to group rows with one response each that the columns allow."""
+    return next((g for g in GROUPINGS if all(lookup(columns, path) is not None for path in g.needs)), None)
+
+
 def refusal(columns: Mapping[str, Kind]) -> LayoutError:
     """Return the error for columns that no layout fits."""
     return LayoutError(f"{_reason(columns)}\ncolumns: {shown(columns)}")
 
 
 def _reason(columns: Mapping[str, Kind]) -> str:  # noqa: PLR0911 - one return per reason
-    grouping = next((g for g in GROUPINGS if all(lookup(columns, path) is not None for path in g.needs)), None)
+    grouping = grouping_of(columns)
     if grouping is not None:
         return (
             f"one response per row ({grouping.what}): a map needs several per prompt. Group the rows first: "

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hf_datamap.data.example import Example
 from hf_datamap.data.label_columns import is_soft
 from hf_datamap.data.layout import Layout
-from hf_datamap.data.paths import column_of
+from hf_datamap.data.paths import column_of, read_path
 from hf_datamap.data.sample import Sample
 from hf_datamap.errors import LayoutError, RowError
 
@@ -58,6 +58,7 @@ def checked(layout: Layout, sample: Sample, reading: Reading) -> Layout:
         LayoutError: what was read cannot be right.
     """
     responses = ", ".join(layout.responses)
+    columns_in_a_row(layout, sample)
     if _are_steps(reading.examples):
         raise LayoutError(f"{responses} holds the steps of one response (process supervision), not several responses")
     if _all_identical(reading.examples):
@@ -76,6 +77,25 @@ def checked(layout: Layout, sample: Sample, reading: Reading) -> Layout:
         why = f"{layout.why}; the responses repeat the prompt, which is cut off"
         return layout.but(repairs=(*layout.repairs, "strip-prompt"), why=why)
     return layout
+
+
+def columns_in_a_row(layout: Layout, sample: Sample) -> None:
+    """Refuse rows that hold whole columns: a file that is oriented by column and was taken for one row.
+
+    Raises:
+        LayoutError: prompts and responses are lists of the same length in every row.
+    """
+    if not layout.prompt or layout.turns or len(layout.responses) < 2:
+        return
+    paths = [path.removesuffix("[]") for path in (layout.prompt[0], *layout.responses)]
+    rows = [[read_path(row, path) for path in paths] for row in sample.rows]
+    lengths = [{len(cell) if isinstance(cell, list) else -1 for cell in cells} for cells in rows]
+    texts = all(isinstance(item, str) for cells in rows for cell in cells if isinstance(cell, list) for item in cell)
+    if rows and texts and all(len(each) == 1 and min(each) > 1 for each in lengths):
+        raise LayoutError(
+            f"each row holds lists of prompts and responses of the same length ({', '.join(paths)}): the data is oriented "
+            "by column, and was read as one row; write one object per row (JSON Lines), or Dataset.from_dict(columns)"
+        )
 
 
 def _texts(example: Example) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 from hf_datamap.data.decode import decoded
@@ -90,7 +91,7 @@ def parse_constraints(ids: Any, kwargs: Any) -> tuple[Constraint, ...]:
     """Return the verifiable constraints of a row; null arguments (which Arrow structs are full of) are dropped.
 
     Args:
-        ids: a list of instruction ids, or its JSON.
+        ids: a list of instruction ids, or its JSON. A list of such lists gives the constraints of each turn.
         kwargs: one struct of arguments per id (or its JSON), or the JSON of the whole list; null for none.
 
     Raises:
@@ -99,6 +100,8 @@ def parse_constraints(ids: Any, kwargs: Any) -> tuple[Constraint, ...]:
     ids, kwargs = decoded(ids), decoded(kwargs)
     if ids is None:
         return ()
+    if isinstance(ids, (list, tuple)) and ids and all(isinstance(turn, (list, tuple)) for turn in ids):
+        return _constraints_per_turn(ids, kwargs)
     if not isinstance(ids, (list, tuple)) or not all(isinstance(name, str) and name for name in ids):
         _fail("instruction ids are not a list of strings", ids)
     arguments = [{}] * len(ids) if kwargs is None else kwargs
@@ -112,3 +115,14 @@ def parse_constraints(ids: Any, kwargs: Any) -> tuple[Constraint, ...]:
         kept = {str(key): value for key, value in (options or {}).items() if value is not None}
         found.append(Constraint(id=name, kwargs=kept))
     return tuple(found)
+
+
+def _constraints_per_turn(ids: Sequence[Any], kwargs: Any) -> tuple[Constraint, ...]:
+    arguments = [None] * len(ids) if kwargs is None else kwargs
+    if not isinstance(arguments, (list, tuple)) or len(arguments) != len(ids):
+        _fail(f"instruction ids of {len(ids)} turns, but kwargs are not a list of that length", kwargs)
+    return tuple(
+        replace(constraint, turn=turn)
+        for turn, (ids_of_turn, kwargs_of_turn) in enumerate(zip(ids, arguments, strict=True), 1)
+        for constraint in parse_constraints(ids_of_turn, kwargs_of_turn)
+    )

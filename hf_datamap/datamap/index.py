@@ -50,7 +50,7 @@ _BATCH: Final = 1_000
 
 
 @dataclass(frozen=True)
-class Survey:
+class IndexedDataset:
     """The index of a mapped dataset, and what else one pass over its texts tells.
 
     Attributes:
@@ -78,10 +78,10 @@ def build_index(ds: Dataset | DatasetDict) -> pa.Table:
     Raises:
         MapError: ``datamap_mean``, ``datamap_variance`` or ``datamap_region`` is missing.
     """
-    return survey(ds).table
+    return index_dataset(ds).table
 
 
-def survey(ds: Dataset | DatasetDict, layout: Layout | None = None) -> Survey:
+def index_dataset(ds: Dataset | DatasetDict, layout: Layout | None = None) -> IndexedDataset:
     """Build the index and count how often length and score go together, in one pass over the texts.
 
     Args:
@@ -104,7 +104,7 @@ def survey(ds: Dataset | DatasetDict, layout: Layout | None = None) -> Survey:
         comparable, wins, chance = comparable + count, wins + won, chance + expected
         tables.append(_table(name, split, longest))
     rows = {name: len(split) for name, split in splits_of(ds).items()}
-    return Survey(_join(tables), rows, comparable, wins, chance)
+    return IndexedDataset(_join(tables), rows, comparable, wins, chance)
 
 
 def layout_of(provenance: Mapping[str, Any]) -> Layout | None:

@@ -57,6 +57,11 @@ def find_key(base_url: str, model: str) -> str | None:
     return _KEYS.get(slot) or os.environ.get(_SHARED + slot)
 
 
+def keys() -> list[str]:
+    """Return every key that this process was given, to be masked where it appears."""
+    return [*_KEYS.values(), *(value for name, value in os.environ.items() if name.startswith(_SHARED))]
+
+
 def share_keys() -> None:
     """Let processes that are started from here on find the keys."""
     for slot, key in _KEYS.items():

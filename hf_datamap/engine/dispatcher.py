@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 import random
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -54,8 +53,7 @@ class Dispatcher:
             limiter = self._limiters[name] = Limiter(answerer.max_in_flight, dict(answerer.identity))
         if limiter.max_in_flight != answerer.max_in_flight:
             limiter.max_in_flight, limiter.limit = answerer.max_in_flight, float(answerer.max_in_flight)
-        if hasattr(answerer, "close"):
-            self._answerers[name] = answerer
+        self._answerers[name] = answerer
         return limiter
 
     async def answer_or_reason(self, run: Run, task: Task, key: bytes) -> Answer | str:
@@ -79,7 +77,7 @@ class Dispatcher:
         if task.scorer is None:
             return False
         run.state.failed_members[id(task.scorer)] = str(error)
-        return len(run.state.failed_members) <= getattr(run.scorer, "may_lose", 0)
+        return len(run.state.failed_members) <= run.scorer.may_lose
 
     async def answer(self, run: Run, task: Task, key: bytes) -> Answer:
         """Return one answer: from another task that asks the same, from the store, or bought.
@@ -158,6 +156,12 @@ async def _request_once(usage: Usage, limiter: Limiter, answerer: Answerer, task
         answer = await answerer.answer(task)
     except Unanswered as error:
         usage.count_answer(*error.spent)
+        if not error.refused_as:
+            limiter.answered += 1  # the endpoint works, whatever is wrong with this task
+        elif limiter.refused(error.refused_as):
+            fatal = EndpointError(f"{error}. The first requests were all refused in these words, and none was answered")
+            limiter.fail_waiting(fatal)
+            raise fatal from None
         raise
     except EndpointError as error:
         limiter.fail_waiting(error)
@@ -170,8 +174,7 @@ async def _request_once(usage: Usage, limiter: Limiter, answerer: Answerer, task
 
 def _estimated_tokens(usage: Usage, answerer: Answerer, task: Task) -> tuple[int, int]:
     """Tokens that a request will send and receive, used until the first answer says how many."""
-    estimate: Callable[[Task], tuple[int, int]] | None = getattr(answerer, "estimate", None)
-    return (0, 0) if estimate is None or usage.answered else estimate(task)
+    return (0, 0) if usage.answered else answerer.estimate(task)
 
 
 def _retry_delay(answerer: Answerer, limiter: Limiter, trouble: Overloaded, tries: int) -> float:
@@ -181,7 +184,7 @@ def _retry_delay(answerer: Answerer, limiter: Limiter, trouble: Overloaded, trie
         EndpointError: patience ended, and the endpoint has never answered anything.
         Unanswered: patience ended.
     """
-    max_retries = int(getattr(answerer, "max_retries", 6))
+    max_retries = answerer.max_retries
     if trouble.congestion:
         max_retries *= _BUSY_TRIES
     never_answered = trouble.fatal and not limiter.answered

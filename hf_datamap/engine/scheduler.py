@@ -233,7 +233,7 @@ def _deliver(run: Run, row: Row) -> None:
     scores = run.scorer.combine(row.example, row.answers)
     if len(scores) != len(row.example.responses):
         raise ScorerError(
-            f"{type(run.scorer).__name__} gave {len(scores)} scores for {len(row.example.responses)} responses "
+            f"{run.scorer!r} gave {len(scores)} scores for {len(row.example.responses)} responses "
             f"(example {row.index}); it must give one per response, in order"
         )
     for score in scores:

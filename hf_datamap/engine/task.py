@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -64,17 +65,23 @@ class Answer:
     keep: bool = True
 
 
-@runtime_checkable
-class Answerer(Protocol):
-    """Whoever answers tasks (an endpoint)."""
+class Answerer(ABC):
+    """Whoever answers tasks: a model behind an endpoint, or one in this process.
 
-    max_in_flight: int
+    Attributes:
+        max_in_flight: greatest number of tasks that may be answered at the same time.
+        max_retries: how often a task is tried again after 5xx, resets and timeouts (four times as often after 429).
+    """
+
+    max_in_flight: int = 1
+    max_retries: int = 6
 
     @property
+    @abstractmethod
     def identity(self) -> Mapping[str, JSON]:
         """What the answers depend on: JSON, no secrets, no run-time knobs."""
-        ...
 
+    @abstractmethod
     async def answer(self, task: Task) -> Answer:
         """Answer one task once.
 
@@ -83,21 +90,33 @@ class Answerer(Protocol):
             Overloaded: try again later.
             EndpointError: nothing will work; the run stops.
         """
-        ...
+
+    def estimate(self, task: Task) -> tuple[int, int]:  # noqa: ARG002 - for those who override it
+        """Roughly how many tokens a task sends and receives; (0, 0) for an answerer that sends nothing."""
+        return 0, 0
+
+    async def close(self) -> None:  # noqa: B027 - most have nothing to close
+        """Close the connections that the running event loop holds."""
 
 
 #: Puts a question to the engine: from the store, or bought. Raises `Unanswered`, and `Interrupted` beyond the budget.
 Ask: TypeAlias = Callable[[Task], Awaitable[Answer]]
 
 
-@runtime_checkable
-class Job(Answerer, Protocol):
-    """Work that is bought piece by piece: an item is cut into tasks, the answers are put together again."""
+class Job(Answerer):
+    """Work that is bought piece by piece: an item is cut into tasks, the answers are put together again.
 
+    Attributes:
+        may_lose: how many of the answerers that its tasks name (`Task.scorer`) may turn out unable to work before the
+            run stops; a panel goes on without all its members but one.
+    """
+
+    may_lose: int = 0
+
+    @abstractmethod
     def tasks(self, item: Any) -> Sequence[Task]:  # noqa: ANN401 - the engine only hands items through
         """Cut an item into tasks."""
-        ...
 
+    @abstractmethod
     def combine(self, item: Any, answers: Sequence[Answer | str]) -> list[Score]:  # noqa: ANN401
         """Turn the answers (or the reason for a missing one), in the order of `tasks`, into scores."""
-        ...

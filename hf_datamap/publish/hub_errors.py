@@ -19,7 +19,7 @@ def status_of(error: BaseException) -> int | None:
     return response.status_code if response is not None else None
 
 
-def passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether trying again may help: the Hub is busy, somebody else committed, or the line broke."""
     import httpx2
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -33,7 +33,7 @@ def passing(error: BaseException) -> bool:
     return isinstance(error, broken)
 
 
-def wanted_wait(error: BaseException) -> float | None:
+def retry_after(error: BaseException) -> float | None:
     """Return the seconds the Hub asked to wait (``Retry-After``), None when it did not."""
     response = getattr(error, "response", None)
     value = response.headers.get("retry-after") if response is not None else None
@@ -58,10 +58,10 @@ def explain(error: Exception, doing: str, repo_id: str) -> DataMapError:
 def _way_out(error: Exception) -> str:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    said = seen(error)
-    known: list[tuple[bool, str]] = [
+    message = hub_message(error)
+    causes: list[tuple[bool, str]] = [
         (isinstance(error, GatedRepoError), "it is gated; ask for access on its page first"),
-        (isinstance(error, RevisionNotFoundError), f"it has no such revision ({said})"),
+        (isinstance(error, RevisionNotFoundError), f"it has no such revision ({message})"),
         (
             isinstance(error, RepositoryNotFoundError),
             "there is no such repository, or it is private and the token in use may not see it; check the name, or log "
@@ -70,14 +70,14 @@ def _way_out(error: Exception) -> str:
         (status_of(error) == 401, "the Hub does not accept the token; renew it with `hf auth login`"),
         (
             status_of(error) == 403,
-            f"no write access ({said}). For somebody else's repository open a pull request with create_pr=True "
+            f"no write access ({message}). For somebody else's repository open a pull request with create_pr=True "
             "(--create-pr); for your own, use a token with write access (`hf auth login`)",
         ),
-        (status_of(error) == 402, f"the Hub asks for a paid plan ({said})"),
-        (passing(error), f"{said}. Nothing half-made is visible there; run the same again to finish"),
-        (True, f"{said}. Nothing half-made is visible there"),
+        (status_of(error) == 402, f"the Hub asks for a paid plan ({message})"),
+        (is_transient(error), f"{message}. Nothing half-made is visible there; run the same again to finish"),
+        (True, f"{message}. Nothing half-made is visible there"),
     ]
-    return next(text for applies, text in known if applies)
+    return next(text for applies, text in causes if applies)
 
 
 def not_logged_in(doing: str, repo_id: str) -> HubError:
@@ -107,8 +107,8 @@ def _token() -> bool:
     return bool(get_token())
 
 
-def seen(error: Exception) -> str:
-    """Return what the Hub or the client said, in one line without secrets."""
+def hub_message(error: Exception) -> str:
+    """Return what the Hub or the client message, in one line without secrets."""
     from hf_datamap.publish.card.escape import find_secret
 
     text = str(getattr(error, "server_message", None) or error) or type(error).__name__

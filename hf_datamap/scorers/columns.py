@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 from hf_datamap.data import EACH, Layout, number, parse_path, parse_paths, read_paths
 from hf_datamap.engine.task import JSON
 from hf_datamap.errors import LayoutError, ScorerError
+from hf_datamap.scorers.base import Scorer, Way
 
 _FLOATS: Final = pa.list_(pa.float64())
 
 
-class ColumnScorer:
+class ColumnScorer(Scorer):
     """Reads the scores that a dataset carries; in the map paper the judge's scores are exactly these.
 
     Args:
@@ -38,13 +39,18 @@ class ColumnScorer:
         """The path."""
         return {"kind": "columns", "path": self.path}
 
+    @property
+    def way(self) -> Way:
+        """From the columns of the data: no text is read."""
+        return Way.COLUMNS
+
     def score_table(self, table: pa.Table, layout: Layout | None) -> pa.ListArray:
         """Return the scores of every row of an Arrow table: lists of float64, null where there is no number.
 
         Raises:
             ScorerError: no path was given and the layout knows none, or the table lacks the column.
         """
-        paths = self.columns(layout)
+        paths = self.score_paths(layout)
         for path in paths:
             if (name := str(parse_path(path)[0])) not in table.column_names:
                 raise ScorerError(
@@ -53,7 +59,7 @@ class ColumnScorer:
             _check_fields(table.schema.field(name).type, path)
         return scores_at(table, paths)
 
-    def columns(self, layout: Layout | None) -> tuple[str, ...]:
+    def score_paths(self, layout: Layout | None) -> tuple[str, ...]:
         """The paths that are read.
 
         Raises:

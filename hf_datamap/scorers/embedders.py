@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from hf_datamap.engine.batcher import WINDOW, Batcher
 from hf_datamap.engine.endpoint import Endpoint
 from hf_datamap.engine.task import JSON
 from hf_datamap.errors import ScorerError, Unanswered
+from hf_datamap.scorers.base import describe
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -26,22 +28,32 @@ DEFAULT_EMBEDDER: Final = "sentence-transformers/all-mpnet-base-v2"
 _REMEMBERED: Final = 4096  # embeddings of references kept in memory: each is compared with several responses
 
 
-class Similarity(Protocol):
-    """Compares a response with a reference; 1 for the same text."""
+class Similarity(ABC):
+    """Compares a response with a reference; 1 for the same text.
+
+    Attributes:
+        max_in_flight: greatest number of comparisons at the same time.
+    """
 
     max_in_flight: int
 
+    def __repr__(self) -> str:
+        return describe(type(self).__name__, self.identity)
+
     @property
+    @abstractmethod
     def identity(self) -> dict[str, JSON]:
         """What the similarity depends on."""
-        ...
 
+    @abstractmethod
     async def compare(self, reference: str, response: str) -> tuple[float, int]:
         """Return the similarity and how many tokens an endpoint counted for it."""
-        ...
+
+    async def close(self) -> None:  # noqa: B027 - most have nothing to close
+        """Close the connections of the running loop."""
 
 
-class RougeL:
+class RougeL(Similarity):
     """ROUGE-L, F1 over words: the longest common subsequence against both lengths (Lin 2004, section 2.2).
 
     Words are runs of letters and digits of any script, in lower case, unstemmed; scripts without spaces are compared
@@ -79,7 +91,7 @@ def rouge_l(reference: str, response: str) -> float:
     return 2 * LCSseq.similarity(a, b) / (len(a) + len(b)) if a and b else 0.0
 
 
-class _Embedder:
+class TextEmbedder(Similarity):
     """Cosine of embeddings; those of references are remembered, for the other responses to the same prompt."""
 
     def __init__(self) -> None:
@@ -88,22 +100,22 @@ class _Embedder:
     def _begin(self) -> None:
         self._known: OrderedDict[str, asyncio.Future[tuple[np.ndarray, int]]] = OrderedDict()
 
+    @abstractmethod
     async def embed(self, text: str) -> tuple[np.ndarray, int]:
         """Return the embedding, of length 1, and how many tokens an endpoint counted."""
-        raise NotImplementedError
 
     async def compare(self, reference: str, response: str) -> tuple[float, int]:
         """Return the cosine, -1 to 1."""
-        known, new = await self._reference(reference)
-        vector, sent = await self.embed(response)
-        return float(np.clip(known @ vector, -1.0, 1.0)), sent + new
+        reference_vector, reference_tokens = await self._reference(reference)
+        vector, tokens = await self.embed(response)
+        return float(np.clip(reference_vector @ vector, -1.0, 1.0)), tokens + reference_tokens
 
     async def _reference(self, text: str) -> tuple[np.ndarray, int]:
         """The embedding of a reference; its tokens are counted once."""
         loop = asyncio.get_running_loop()
-        found = self._known.get(text)
-        if found is not None and found.get_loop() is loop:
-            return (await asyncio.shield(found))[0], 0
+        earlier = self._known.get(text)
+        if earlier is not None and earlier.get_loop() is loop:
+            return (await asyncio.shield(earlier))[0], 0
         future = self._known[text] = asyncio.ensure_future(self.embed(text))
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
@@ -114,7 +126,7 @@ class _Embedder:
             raise
 
 
-class SentenceEmbedder(_Embedder):
+class SentenceEmbedder(TextEmbedder):
     """A ``sentence-transformers`` model on this machine.
 
     Models read a limited number of tokens (``max_seq_length``, 384 for the default one) and leave out the rest. This
@@ -235,7 +247,7 @@ class SentenceEmbedder(_Embedder):
         return self._loaded
 
 
-class ServedEmbedder(_Embedder):
+class ServedEmbedder(TextEmbedder):
     """An embedding model behind an OpenAI-compatible ``/v1/embeddings``.
 
     What happens to long texts is the server's choice: OpenAI refuses them (the response gets no score), others cut
@@ -286,8 +298,8 @@ class ServedEmbedder(_Embedder):
             Overloaded: try again later.
             EndpointError: the endpoint will answer nothing.
         """
-        wanted = text[: self.cut_at].encode("utf-8", "replace").decode()
-        body = {"model": self.endpoint.model, "input": [wanted], "encoding_format": "float"}
+        sendable = text[: self.cut_at].encode("utf-8", "replace").decode()
+        body = {"model": self.endpoint.model, "input": [sendable], "encoding_format": "float"}
         reply = await self.endpoint.post("/embeddings", body)
         try:
             vector = np.asarray(reply["data"][0]["embedding"], dtype=np.float64)

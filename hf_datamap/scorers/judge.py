@@ -6,15 +6,16 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from hf_datamap.data.example import Example, Message
 from hf_datamap.engine.endpoint import Endpoint
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import ScorerError, Unanswered
+from hf_datamap.scorers.base import Scorer, has_text
 from hf_datamap.scorers.judge_prompt import HIGH, LISTWISE, LOW, POINTWISE, ask, tokens_of
-from hf_datamap.scorers.judge_reply import content, has_text, response_format, tokens_used, verdicts
+from hf_datamap.scorers.judge_reply import content, response_format, tokens_used, verdicts
 from hf_datamap.scorers.rubrics import Rubric, rubric_of
 
 _EMPTY: Final = "empty response"
@@ -22,17 +23,26 @@ _REASONING: Final = re.compile(r"(^|/)(o[1-9]|gpt-5|gpt-oss|deepseek-r|qwq|magis
 _NUMBERS_ONLY, _WITH_WORDS, _WITH_THOUGHTS = 256, 2048, 8192  # tokens that a judge may write by default
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What one request asks about: the payload of a task."""
+@dataclass(slots=True)
+class JudgeRequest:
+    """What one request asks about: the payload of a task.
+
+    Attributes:
+        prompt: the conversation.
+        responses: the responses that it shows, in that order.
+        references: reference answers that it shows.
+        sample: which of several judgements of the same.
+        messages: the request's messages, written by the first who needs them (the estimate or the request itself).
+    """
 
     prompt: tuple[Message, ...]
     responses: tuple[str, ...]
     references: tuple[str, ...]
     sample: int
+    messages: list[Message] | None = field(default=None, compare=False)
 
 
-class LLMJudge:
+class LLMJudge(Scorer):
     """Scores each response on a scale of 1 to 10, by itself (pointwise) or beside the others (listwise).
 
     Pointwise judgements know no position effects. Where the endpoint gives log-probabilities such a score is the
@@ -162,7 +172,7 @@ class LLMJudge:
             about: JSON = list(shown) if self.listwise else shown[0]
             for sample in range(self.samples):
                 told: list[JSON] = [prompt, about, sample, *([list(references)] if references else [])]
-                tasks.append(Task(told, Asked(example.prompt, shown, references, sample)))
+                tasks.append(Task(told, JudgeRequest(example.prompt, shown, references, sample)))
         return tasks
 
     async def answer(self, task: Task) -> Answer:
@@ -173,16 +183,16 @@ class LLMJudge:
             Overloaded: try again later.
             EndpointError: the endpoint will answer nothing.
         """
-        asked: Asked = task.payload
-        return self.read(await self.endpoint.chat(self.body(asked)), asked)
+        request: JudgeRequest = task.payload
+        return self.read(await self.endpoint.chat(self.body(request)), request)
 
-    def read(self, reply: Mapping[str, Any], asked: Asked) -> Answer:
+    def read(self, reply: Mapping[str, Any], request: JudgeRequest) -> Answer:
         """Turn a completion into an answer.
 
         Raises:
             Unanswered: refused, truncated, outside the scale, or nonsense.
         """
-        count = len(asked.responses) if self.listwise else 0
+        count = len(request.responses) if self.listwise else 0
         try:
             text, tokens = content(reply)
             found = verdicts(text, tokens, self.rubric, count, self.rationales)
@@ -191,21 +201,21 @@ class LLMJudge:
             raise
         return Answer(found if self.listwise else found[0], *tokens_used(reply))
 
-    def body(self, asked: Asked) -> dict[str, Any]:
+    def body(self, request: JudgeRequest) -> dict[str, Any]:
         """The request for one judgement, without the model's name."""
-        count = len(asked.responses) if self.listwise else 0
+        count = len(request.responses) if self.listwise else 0
         body: dict[str, Any] = {
-            "messages": self._messages(asked),
+            "messages": self._messages(request),
             "temperature": self.temperature,
-            "max_tokens": self._room(len(asked.responses)),
+            "max_tokens": self._room(len(request.responses)),
             "response_format": response_format(self.rubric, count, self.rationales),
         }
         if self.logprobs:
             body |= {"logprobs": True, "top_logprobs": 20}
         if self.reasoning_effort is not None:
             body["reasoning_effort"] = self.reasoning_effort
-        if asked.sample:
-            body["seed"] = asked.sample
+        if request.sample:
+            body["seed"] = request.sample
         return body
 
     def combine(self, example: Example, answers: Sequence[Answer | str]) -> list[Score]:
@@ -231,9 +241,9 @@ class LLMJudge:
 
     def estimate(self, task: Task) -> tuple[int, int]:
         """Roughly how many tokens a task sends and receives (see `tokens_of`; ours)."""
-        asked: Asked = task.payload
-        written = len(asked.responses) * (8 * len(self.rubric.fields) + (60 if self.rationales else 0))
-        return tokens_of(self._messages(asked)), min(self._room(len(asked.responses)), written)
+        request: JudgeRequest = task.payload
+        written = len(request.responses) * (8 * len(self.rubric.fields) + (60 if self.rationales else 0))
+        return tokens_of(self._messages(request)), min(self._room(len(request.responses)), written)
 
     def _room(self, responses: int) -> int:
         """Tokens that the answer to one request may take: a cap, so twice what is usual."""
@@ -243,15 +253,17 @@ class LLMJudge:
         reasons = 160 * responses if self.rationales else 0
         return self.max_tokens + max(0, numbers - _NUMBERS_ONLY // 2) + max(0, reasons - _WITH_WORDS // 2)
 
-    def _messages(self, asked: Asked) -> list[Message]:
-        return ask(
-            self.rubric,
-            asked.prompt,
-            asked.responses,
-            listwise=self.listwise,
-            rationale=self.rationales,
-            references=asked.references,
-        )
+    def _messages(self, request: JudgeRequest) -> list[Message]:
+        if request.messages is None:
+            request.messages = ask(
+                self.rubric,
+                request.prompt,
+                request.responses,
+                listwise=self.listwise,
+                rationale=self.rationales,
+                references=request.references,
+            )
+        return request.messages
 
     def _shown(self, example: Example) -> list[tuple[str, ...]]:
         """The responses of each request: one by one, or all, in every order; the same text once."""

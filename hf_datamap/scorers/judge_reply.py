@@ -18,11 +18,6 @@ from hf_datamap.scorers.rubrics import Rubric
 _LEAST_MASS: Final = 0.5  # of a score token's distribution that must lie on the scale for it to be believed
 
 
-def has_text(response: str | None) -> bool:
-    """Whether there is anything to judge."""
-    return response is not None and bool(response.strip())
-
-
 def tokens_used(reply: Mapping[str, Any]) -> tuple[int, int]:
     """Tokens sent and received, as the endpoint counts them; 0 where it does not say."""
     usage = reply.get("usage")

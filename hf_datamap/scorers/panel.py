@@ -11,13 +11,11 @@ from typing import Any, Final, Self
 import numpy as np
 
 from hf_datamap.data import Example, Layout
+from hf_datamap.data.statistics import kendall
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import RowError, ScorerError
-from hf_datamap.scorers.adapter import Whole, score_inline
-from hf_datamap.scorers.base import Scorer, TaskScorer
-from hf_datamap.scorers.columns import ColumnScorer
-
-Member = Scorer | TaskScorer | ColumnScorer
+from hf_datamap.scorers.adapter import as_scorer
+from hf_datamap.scorers.base import Scorer, ScorerLike, Way
 
 _KNOTS: Final = 101  # quantiles that a rank scale is kept as
 
@@ -76,8 +74,8 @@ class PanelReport:
         return "\n".join(lines)
 
 
-class Panel:
-    """Several scorers, each standardised over the data set, averaged.
+class Panel(Scorer):
+    """Several scorers, each standardised over the dataset, averaged.
 
     Members score on scales of their own, so a panel must know how each spreads its scores over the data before it can
     average: `annotate` finds out by itself; for ``score_fn`` pass the panel through `fit_panel` first. Answers are kept
@@ -100,7 +98,7 @@ class Panel:
 
     def __init__(
         self,
-        members: Sequence[Member] | Mapping[str, Member],
+        members: Sequence[ScorerLike] | Mapping[str, ScorerLike],
         *,
         standardise: str = "z",
         combine: str = "mean",
@@ -113,23 +111,22 @@ class Panel:
         named = dict(members) if isinstance(members, Mapping) else _named(members)
         if len(named) < 2:
             raise ScorerError("a panel needs at least two members")
-        for name, member in named.items():
+        for name in named:
             if not re.fullmatch(r"\w{1,64}", name):
                 raise ScorerError(f"{name!r} cannot name a panel's member: letters, digits and _ only")
-            if not isinstance(member, TaskScorer | Scorer | ColumnScorer) or isinstance(member, Panel):
-                raise ScorerError(f"{type(member).__name__} cannot sit on a panel: it needs `score(example)`")
-            if isinstance(member, ColumnScorer) and member.path is None:
-                raise ScorerError("on a panel, scores that ship with the data need their path: columns:PATH")
         self.members = {name: _as_member(member) for name, member in named.items()}
-        self.standardise, self.how, self.columns = standardise, combine, columns
+        self.standardise, self.how = standardise, combine
+        self.part_names = tuple(self.members) if columns else ()
         self.scales: dict[str, Scale] | None = {name: Scale() for name in named} if standardise == "none" else None
         self.report: PanelReport | None = None
-        self.max_in_flight = max(1, sum(member.max_in_flight for member in self._asked.values()))
+        self.max_in_flight = max(1, sum(member.max_in_flight for member in self._members(Way.ENGINE).values()))
         self.may_lose = len(named) - 1
 
-    @property
-    def _asked(self) -> dict[str, TaskScorer]:
-        return {name: member for name, member in self.members.items() if isinstance(member, TaskScorer)}
+    def __repr__(self) -> str:
+        return f"Panel({', '.join(self.members)}; standardise={self.standardise!r}, combine={self.how!r})"
+
+    def _members(self, way: Way) -> dict[str, Scorer]:
+        return {name: member for name, member in self.members.items() if member.way is way}
 
     @property
     def identity(self) -> dict[str, JSON]:
@@ -142,29 +139,33 @@ class Panel:
         return how | {"members": members, "scales": scales}
 
     @property
-    def part_names(self) -> tuple[str, ...]:
-        """The columns beside the panel's own."""
-        return tuple(self.members) if self.columns else ()
+    def column_members(self) -> Mapping[str, Scorer]:
+        """Members whose scores are in the data."""
+        return self._members(Way.COLUMNS)
 
     @property
-    def column_members(self) -> dict[str, ColumnScorer]:
-        """Members whose scores are in the data."""
-        return {name: member for name, member in self.members.items() if isinstance(member, ColumnScorer)}
+    def needs_fit(self) -> bool:
+        """Whether the members' scales are still unknown."""
+        return self.scales is None
+
+    def score_paths(self, layout: Layout | None) -> tuple[str, ...]:
+        """The paths that members read."""
+        paths = [path for member in self.column_members.values() for path in member.score_paths(layout)]
+        return tuple(dict.fromkeys(paths))
 
     def read_with(self, layout: Layout) -> Layout:
         """Return the layout as the members want rows read."""
-        if paths := [str(member.path) for member in self.column_members.values()]:
+        if paths := self.score_paths(None):
             layout = replace(layout, scores=",".join(dict.fromkeys([*filter(None, [layout.scores]), *paths])))
         for member in self.members.values():
-            if read_with := getattr(member, "read_with", None):
-                layout = read_with(layout)
+            layout = member.read_with(layout)
         return layout
 
     def tasks(self, example: Example) -> list[Task]:
         """Every member's tasks, each under its own name."""
         return [
             task if task.scorer is not None else replace(task, scorer=member)
-            for member in self._asked.values()
+            for member in self._members(Way.ENGINE).values()
             for task in member.tasks(example)
         ]
 
@@ -184,9 +185,9 @@ class Panel:
             replace(_first(given), error="" if _first(given).value is not None else _first(given).error, parts=given)
             for given in zip(*self._parts(example, answers).values(), strict=True)
         ]
-        return gathered if self.scales is None else self.finish(gathered)
+        return gathered if self.scales is None else self.standardised(gathered)
 
-    def finish(self, gathered: Sequence[Score]) -> list[Score]:
+    def standardised(self, gathered: Sequence[Score]) -> list[Score]:
         """Turn what was gathered for one row into its scores.
 
         Raises:
@@ -204,13 +205,13 @@ class Panel:
         rest = iter(answers)
         parts: dict[str, list[Score]] = {}
         for name, member in self.members.items():
-            if isinstance(member, TaskScorer):
+            if member.way is Way.ENGINE:
                 count = len(member.tasks(example))
                 parts[name] = member.combine(example, [next(rest) for _ in range(count)])
-            elif isinstance(member, ColumnScorer):
+            elif member.way is Way.COLUMNS:
                 parts[name] = _in_columns(example.scores.get(name), len(example.responses))
             else:
-                parts[name] = score_inline(member, example)
+                parts[name] = member.score_inline(example)
         return parts
 
     def _score(self, gathered: Score, used: Sequence[int]) -> Score:
@@ -239,7 +240,7 @@ class Panel:
     def _sd(self, name: str) -> float:
         return self.scales[name].sd if self.scales else 1.0
 
-    def listening(self) -> Self:
+    def unfitted(self) -> Self:
         """The panel without scales: it gathers what the members give."""
         return self._with(scales=None, report=None)
 
@@ -263,6 +264,10 @@ class Panel:
         scales = {name: self._scale(table[known[:, i], i]) for i, name in enumerate(names)}
         return self._with(scales=scales, report=_report(names, values, table, scales))
 
+    def provenance(self) -> dict[str, Any]:
+        """How far the members agree."""
+        return {"panel": self.report.to_dict()} if self.report is not None else {}
+
     def _with(self, **changed: Any) -> Self:  # noqa: ANN401 - attributes
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__ | changed)
@@ -279,14 +284,12 @@ class Panel:
     def release(self) -> None:
         """Let members give back what they hold beyond a run."""
         for member in self.members.values():
-            if release := getattr(member, "release", None):
-                release()
+            member.release()
 
     async def close(self) -> None:
         """Close the members' connections."""
         for member in self.members.values():
-            if close := getattr(member, "close", None):
-                await close()
+            await member.close()
 
 
 def _first(scores: Sequence[Score]) -> Score:
@@ -297,10 +300,18 @@ def _number(part: Score) -> float:
     return np.nan if part.value is None else part.value
 
 
-def _as_member(member: Member) -> Member:
-    if isinstance(member, TaskScorer | ColumnScorer) or not getattr(member, "stored", True):
-        return member
-    return Whole(member)
+def _as_member(member: ScorerLike) -> Scorer:
+    """A scorer as a panel seats it.
+
+    Raises:
+        ScorerError: it is no scorer, is a panel itself, or does not name the column that it reads.
+    """
+    if isinstance(member, Panel):
+        raise ScorerError("Panel cannot sit on a panel: name its members one by one")
+    scorer = as_scorer(member)
+    if scorer.way is Way.COLUMNS and not scorer.identity.get("path"):
+        raise ScorerError("on a panel, scores that ship with the data need their path: columns:PATH")
+    return scorer
 
 
 def _in_columns(values: Sequence[float | None] | None, count: int) -> list[Score]:
@@ -310,21 +321,13 @@ def _in_columns(values: Sequence[float | None] | None, count: int) -> list[Score
     return [Score(None, "no number in the column") if value is None else Score(value) for value in values]
 
 
-def _named(members: Sequence[Member]) -> dict[str, Member]:
+def _named(members: Sequence[ScorerLike]) -> dict[str, ScorerLike]:
     """Names from the members' kinds and models or columns: ``judge_gpt_4o``, numbered where they repeat."""
-    named: dict[str, Member] = {}
+    named: dict[str, ScorerLike] = {}
     for member in members:
-        identity = getattr(member, "identity", None)
-        if not isinstance(identity, Mapping):
-            raise ScorerError(f"{type(member).__name__} is no scorer: it has no `identity`")
-        words = [
-            str(identity.get("kind") or type(member).__name__),
-            str(identity.get("model") or "").rpartition("/")[2],
-            str(identity.get("path") or ""),
-        ]
-        name = re.sub(r"\W+", "_", "_".join(filter(None, words)))[:60].strip("_")
-        known = sum(other == name or other.startswith(f"{name}_") for other in named)
-        named[f"{name}_{known + 1}" if name in named else name] = member
+        name = re.sub(r"\W+", "_", as_scorer(member).name)[:60].strip("_")
+        earlier = sum(other == name or other.startswith(f"{name}_") for other in named)
+        named[f"{name}_{earlier + 1}" if name in named else name] = member
     return named
 
 
@@ -345,11 +348,8 @@ def _report(
 
 def _tau(a: np.ndarray, b: np.ndarray) -> float | None:
     """Kendall's tau-b of two members over the responses to one prompt; None where either ranks nothing."""
-    both = np.isfinite(a) & np.isfinite(b)
-    above = np.triu_indices(int(both.sum()), 1)
-    x, y = (np.sign(np.subtract.outer(v[both], v[both]))[above] for v in (a, b))
-    norm = np.sqrt((x * x).sum() * (y * y).sum())
-    return float((x * y).sum() / norm) if norm > 0 else None
+    tau = float(kendall(a[None, :], b[None, :])[0])
+    return None if np.isnan(tau) else tau
 
 
 def krippendorff(values: np.ndarray) -> float | None:

@@ -8,11 +8,12 @@ from typing import Final
 
 from hf_datamap.data import Example, Layout, Message, parse_paths
 from hf_datamap.engine.endpoint import Endpoint
-from hf_datamap.engine.task import JSON, Answer, Score, Task
+from hf_datamap.engine.task import JSON, Answer, Answerer, Score, Task
 from hf_datamap.errors import ScorerError, Unanswered
+from hf_datamap.scorers.base import Scorer, describe, has_text
 from hf_datamap.scorers.embedders import DEFAULT_EMBEDDER, RougeL, SentenceEmbedder, Similarity
 from hf_datamap.scorers.judge_prompt import clean, tokens_of
-from hf_datamap.scorers.judge_reply import content, has_text, tokens_used
+from hf_datamap.scorers.judge_reply import content, tokens_used
 
 #: Ours, after what the paper says of theirs: accurate, relevant, positive, engaging, educational, helpful information.
 _SYSTEM: Final = (
@@ -21,7 +22,7 @@ _SYSTEM: Final = (
 )
 
 
-class ReferenceScorer:
+class ReferenceScorer(Scorer):
     """Scores each response by its similarity to a reference answer (Alignment Data Map, the reference-based score).
 
     With several references a response gets its best similarity. References come from the row; where it has none and a
@@ -109,16 +110,16 @@ class ReferenceScorer:
 
     async def close(self) -> None:
         """Close connections of the running loop."""
-        for part in (self.similarity, self.writer):
-            if close := getattr(part, "close", None):
-                await close()
+        await self.similarity.close()
+        if self.writer is not None:
+            await self.writer.close()
 
 
 def _score(answer: Answer | str) -> Score:
     return Score(None, answer) if isinstance(answer, str) else Score(float(answer.value))  # type: ignore[arg-type] # by answer()
 
 
-class ReferenceWriter:
+class ReferenceWriter(Answerer):
     """Writes one reference answer per prompt, as the authors did (gpt-4o-2024-11-20, 1,024 tokens).
 
     Its answers are kept in the score store like scores: a prompt is paid for once, whatever the data set or similarity.
@@ -152,6 +153,9 @@ class ReferenceWriter:
         self.max_tokens, self.temperature, self.system = max_tokens, temperature, system
         self.max_in_flight = max_in_flight
 
+    def __repr__(self) -> str:
+        return describe(type(self).__name__, self.identity)
+
     @property
     def identity(self) -> dict[str, JSON]:
         """What its answers depend on."""
@@ -166,10 +170,6 @@ class ReferenceWriter:
     def task(self, prompt: tuple[Message, ...]) -> Task:
         """The task of answering a prompt."""
         return Task([[message["role"], message["content"]] for message in prompt], prompt, scorer=self)
-
-    def tasks(self, example: Example) -> list[Task]:
-        """One per prompt."""
-        return [self.task(example.prompt)]
 
     def estimate(self, task: Task) -> tuple[int, int]:
         """Roughly how many tokens a task sends and receives (see `tokens_of`; a reference is long)."""
@@ -201,14 +201,6 @@ class ReferenceWriter:
         except Unanswered as error:
             raise Unanswered(f"no reference was written: {error}") from None
         return Answer(text, *tokens_used(reply))
-
-    def combine(self, example: Example, answers: Sequence[Answer | str]) -> list[Score]:  # noqa: ARG002 - a protocol's
-        """It gives texts, not scores.
-
-        Raises:
-            ScorerError: always.
-        """
-        raise ScorerError("a ReferenceWriter scores nothing: pass it to ReferenceScorer(writer=...)")
 
     async def close(self) -> None:
         """Close the connections of the running loop."""

@@ -11,8 +11,8 @@ from hf_datamap.engine.batcher import WINDOW, Batcher
 from hf_datamap.engine.endpoint import Endpoint
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import ScorerError, Unanswered
+from hf_datamap.scorers.base import Scorer, has_text
 from hf_datamap.scorers.judge_prompt import clean
-from hf_datamap.scorers.judge_reply import has_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,7 @@ _TOO_LONG: Final = "too long for the reward model (long_texts='refuse')"
 Pair = tuple[tuple[Message, ...], str]  # a prompt and a response to it
 
 
-class RewardModel:
+class RewardModel(Scorer):
     """Scores each response with a reward model that has a classification head.
 
     A model whose tokenizer has a chat template is shown prompt and response as one conversation; any other is shown a
@@ -81,6 +81,7 @@ class RewardModel:
         if batch_size < 1 or max_in_flight < 1 or (max_length is not None and max_length < 1):
             raise ScorerError("batch_size, max_in_flight and max_length must be at least 1")
         self.model, self.output, self.long_texts = str(model), output, long_texts
+        self.loads_weights = base_url is None
         if base_url is None:
             self._source: _Local | _Served = _Local(
                 self.model,
@@ -98,11 +99,6 @@ class RewardModel:
             endpoint = Endpoint(self.model, base_url=base_url, api_key=api_key, timeout=timeout)
             self._source = (_VLLM if server == "vllm" else _TEI)(endpoint, output, long_texts)
             self.max_in_flight = max_in_flight
-
-    @property
-    def loads_weights(self) -> bool:
-        """Whether the model runs in this process, where it wants a GPU."""
-        return isinstance(self._source, _Local)
 
     @property
     def identity(self) -> dict[str, JSON]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,23 +14,19 @@ import numpy as np
 import pyarrow as pa
 
 from hf_datamap.data import Example, Layout, columns, detect_layout
+from hf_datamap.data.statistics import pooled_correlation, wilson_interval
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.engine.run import kind_of
 from hf_datamap.engine.scheduler import engine
 from hf_datamap.engine.task import Score
 from hf_datamap.errors import MapError, RowError
-from hf_datamap.scorers.columns import ColumnScorer
-from hf_datamap.scorers.panel import Panel
+from hf_datamap.scorers.adapter import as_scorer
+from hf_datamap.scorers.base import Scorer, ScorerLike, Way
 from hf_datamap.scoring.score_table import (
-    AnyScorer,
-    checked,
     columns_of,
-    examples_of,
-    is_cheap,
-    layout_for,
     prepare,
-    release,
-    score_here,
+    read_examples,
+    score_inline,
 )
 
 if TYPE_CHECKING:
@@ -156,7 +151,7 @@ class CalibrationReport:
 
 
 def calibration_report(
-    scorers: AnyScorer | Sequence[AnyScorer] | Mapping[str, AnyScorer],
+    scorers: ScorerLike | Sequence[ScorerLike] | Mapping[str, ScorerLike],
     ds: Dataset,
     *,
     layout: Layout | None = None,
@@ -192,9 +187,9 @@ def calibration_report(
     entries = []
     for name, scorer in _named(scorers).items():
         try:
-            entries.append(data.measure(name, checked(scorer), swap=swap, budget=budget or Budget(), show=show))
+            entries.append(data.measure(name, scorer, swap=swap, budget=budget or Budget(), show=show))
         finally:
-            release(scorer)
+            scorer.release()
     differences = _pairs(data.labels)
     return CalibrationReport(
         rows=len(data.labels),
@@ -202,7 +197,7 @@ def calibration_report(
         pairs=int((np.isfinite(differences) & (differences != 0)).sum()),
         undecided=int((differences == 0).sum()),
         longest=accuracy(data.lengths, data.labels),
-        length=_correlation(data.labels, data.lengths),
+        length=_length_correlation(data.labels, data.lengths),
         scorers=tuple(entries),
     )
 
@@ -223,16 +218,16 @@ class _Labelled:
         self.groups = np.array([str(value) for value in self.table[by].to_pylist()]) if by else None
 
     def measure(
-        self, name: str, scorer: AnyScorer, *, swap: bool, budget: Budget, show: Callable[[Usage], None]
+        self, name: str, scorer: Scorer, *, swap: bool, budget: Budget, show: Callable[[Usage], None]
     ) -> Calibration:
         """One scorer's entry."""
         usage = Usage()
-        layout = layout_for(scorer, self.layout)
-        examples = examples_of(scorer, layout, self.table)
-        if isinstance(scorer, Panel) and scorer.scales is None:
-            scorer = scorer.fitted(_outcomes(scorer.listening(), examples, budget, usage, show))
+        layout = scorer.read_with(self.layout)
+        examples = read_examples(scorer, layout, self.table)
+        if scorer.needs_fit:
+            scorer = scorer.fitted(_outcomes(scorer.unfitted(), examples, budget, usage, show))
         failed: Counter[str] = Counter()
-        if isinstance(scorer, ColumnScorer):
+        if scorer.way is Way.COLUMNS:
             found = columns_of(scorer, self.table, layout)
             scores = columns.padded(found[columns.SCORES])
             failed.update(_without_number(found, np.isfinite(self.lengths).sum(axis=1)))
@@ -252,15 +247,15 @@ class _Labelled:
             },
             coverage=float(np.isfinite(scores).sum() / max(1, np.isfinite(self.lengths).sum())),
             failed=dict(failed.most_common()),
-            length=_correlation(scores, self.lengths),
+            length=_length_correlation(scores, self.lengths),
             longer=accuracy(scores, np.where(np.isfinite(scores), self.lengths, np.nan)).value,
-            swap=None if not swap or isinstance(scorer, ColumnScorer) else self._swap(scorer, scores, examples, budget),
+            swap=None if not swap or scorer.way is Way.COLUMNS else self._swap(scorer, scores, examples, budget),
             usage=usage.summary(budget.prices),
         )
 
-    def _swap(self, scorer: AnyScorer, scores: np.ndarray, examples: list[_Row], budget: Budget) -> float | None:
+    def _swap(self, scorer: Scorer, scores: np.ndarray, examples: list[_Row], budget: Budget) -> float | None:
         """Share of labelled pairs that a scorer ranks the same way when it sees the responses the other way round."""
-        other = (getattr(scorer, "swapped", None) or (lambda: None))() or scorer
+        other = scorer.swapped() or scorer
         turned = [_turned(row) if isinstance(row, Example) else row for row in examples]
         outcomes = _outcomes(other, turned, budget, Usage(), lambda _: None)
         again = _fitting(_matrix([[score.value for score in row[::-1]] for row in outcomes]), self.labels)
@@ -283,11 +278,11 @@ def _without_number(found: pa.Table, responses: np.ndarray) -> Iterator[str]:
 
 
 def _outcomes(
-    scorer: AnyScorer, examples: list[_Row], budget: Budget, usage: Usage, show: Callable[[Usage], None]
+    scorer: Scorer, examples: list[_Row], budget: Budget, usage: Usage, show: Callable[[Usage], None]
 ) -> list[list[Score]]:
     """A scorer's scores of every row, none for one that it cannot read."""
-    if is_cheap(scorer):
-        found = [score_here(scorer, example) for example in examples]
+    if scorer.way is Way.INLINE:
+        found = [score_inline(scorer, example) for example in examples]
     else:
         found, run = prepare(scorer, examples, budget=budget, usage=usage)
         engine().run(run, lambda: show(usage))
@@ -315,15 +310,8 @@ def accuracy(scores: np.ndarray, labels: np.ndarray) -> Accuracy:
     share = float(hits.sum()) / total
     spread = float(((hits - share * per_row) ** 2).sum()) * rows / max(1, rows - 1) / total**2
     independent = share * (1 - share) / spread if spread > 0 else float(rows)
-    low, high = _wilson(share, min(independent, float(total)))
+    low, high = wilson_interval(share, min(independent, float(total)), _Z)
     return Accuracy(total, ties, share, low, high)
-
-
-def _wilson(share: float, total: float) -> tuple[float, float]:
-    square = _Z * _Z
-    centre = (share + square / (2 * total)) / (1 + square / total)
-    half = _Z * math.sqrt(share * (1 - share) / total + square / (4 * total * total)) / (1 + square / total)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _pairs(values: np.ndarray) -> np.ndarray:
@@ -332,13 +320,9 @@ def _pairs(values: np.ndarray) -> np.ndarray:
     return np.stack(some, axis=1) if some else np.empty((len(values), 0))
 
 
-def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Correlation within rows, pooled over rows."""
-    both = np.isfinite(a) & np.isfinite(b)
-    count = np.maximum(both.sum(axis=1, keepdims=True), 1)
-    x, y = (np.where(both, v - np.where(both, v, 0.0).sum(axis=1, keepdims=True) / count, 0.0) for v in (a, b))
-    norm = math.sqrt(float((x * x).sum()) * float((y * y).sum()))
-    return float((x * y).sum()) / norm if norm > 0 else None
+def _length_correlation(values: np.ndarray, lengths: np.ndarray) -> float | None:
+    correlation = pooled_correlation(values, lengths)
+    return None if np.isnan(correlation) else correlation
 
 
 def _ranks(example: Example) -> bool:
@@ -359,20 +343,20 @@ def _fitting(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return fitted
 
 
-def _named(scorers: AnyScorer | Sequence[AnyScorer] | Mapping[str, AnyScorer]) -> dict[str, AnyScorer]:
+def _named(scorers: ScorerLike | Sequence[ScorerLike] | Mapping[str, ScorerLike]) -> dict[str, Scorer]:
     """Scorers by name: kind, model and whatever else sets them apart, numbered where that is nothing."""
     if isinstance(scorers, Mapping):
-        return dict(scorers)
-    named: dict[str, AnyScorer] = {}
+        return {name: as_scorer(scorer) for name, scorer in scorers.items()}
+    named: dict[str, Scorer] = {}
     several: list[Any] = list(scorers) if isinstance(scorers, Sequence) else [scorers]
-    for scorer in several:
-        identity = checked(scorer).identity
+    for scorer in map(as_scorer, several):
+        identity = scorer.identity
         words = [str(identity[key]) for key in ("kind", "model", "path") if identity.get(key)]
         if identity.get("rubric") not in (None, "helpfulness"):
             words.append(str(identity["rubric"]))
         if str(identity.get("prompt", "")).startswith("listwise"):
             words.append("listwise")
-        name = " ".join(words) or type(scorer).__name__
+        name = " ".join(words) or scorer.name
         known = sum(other == name or other.startswith(f"{name} #") for other in named)
         named[f"{name} #{known + 1}" if known else name] = scorer
     return named

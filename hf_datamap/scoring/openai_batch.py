@@ -21,11 +21,13 @@ from hf_datamap.data import Example, Layout, detect_layout
 from hf_datamap.engine.config import __version__
 from hf_datamap.engine.run import SKIPPED_MARK
 from hf_datamap.engine.scheduler import engine
+from hf_datamap.engine.secrets import mask
 from hf_datamap.engine.store import Keys, Store
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import DataMapError, RowError, ScorerError, Unanswered
-from hf_datamap.scorers.judge import Asked, LLMJudge
-from hf_datamap.scoring.score_table import layout_for, prepare
+from hf_datamap.scorers.base import Scorer
+from hf_datamap.scorers.judge import JudgeRequest, LLMJudge
+from hf_datamap.scoring.score_table import prepare
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -134,7 +136,7 @@ class BatchState:
         return "\n".join(lines)
 
 
-class CollectedJudge:
+class CollectedJudge(Scorer):
     """A judge that answers from the store alone, and knows why the rest is missing."""
 
     def __init__(self, judge: LLMJudge, reasons: Mapping[bytes, str]) -> None:
@@ -207,7 +209,7 @@ def submit_batch(
     store = Store()
     tasks = ((key, task) for key, task in _tasks(ds, judge, layout) if key not in gone and not store.get((key,)))
     if (first := next(tasks, None)) is not None:
-        asked: Asked = first[1].payload
+        asked: JudgeRequest = first[1].payload
         _, run = prepare(judge, [Example(asked.prompt, list(asked.responses), references=asked.references)])
         engine().run(run)
         found = {
@@ -331,7 +333,7 @@ class _Tally:
 
 def _tasks(ds: Dataset, judge: LLMJudge, layout: Layout | None) -> Iterator[tuple[bytes, Task]]:
     """The judge's tasks by the key of their answer, each once."""
-    layout = layout_for(judge, layout or detect_layout(ds.features, sample=ds.select(range(min(8, len(ds)))).to_list()))
+    layout = judge.read_with(layout or detect_layout(ds.features, sample=ds.select(range(min(8, len(ds)))).to_list()))
     keys, seen = Keys(judge.identity), set()
     names = [name for name in ds.column_names if name in layout.columns]
     for batch in ds.select_columns(names).with_format("arrow").iter(256):
@@ -393,7 +395,7 @@ def _told(judge: LLMJudge) -> Iterator[None]:
     try:
         yield
     except OpenAIError as error:
-        words = judge.endpoint.without_key(" ".join(str(error).split())[:300])
+        words = mask(" ".join(str(error).split())[:300])
         raise ScorerError(f"{judge.endpoint.base_url} does not do batches as asked: {words}") from None
 
 

@@ -20,20 +20,15 @@ from hf_datamap.engine.config import __version__
 from hf_datamap.engine.run import Run
 from hf_datamap.engine.scheduler import engine
 from hf_datamap.errors import DataMapError, LayoutError, RowError
-from hf_datamap.scorers.columns import ColumnScorer
+from hf_datamap.scorers.adapter import as_fitted_scorer, as_scorer
+from hf_datamap.scorers.base import Scorer, ScorerLike, Way
 from hf_datamap.scoring.score_table import (
-    AnyScorer,
     Outcome,
-    asks,
-    checked,
     columns_of,
-    examples_of,
-    is_cheap,
-    layout_for,
     prepare,
-    ready,
+    read_examples,
     schema_of,
-    score_here,
+    score_inline,
     table_of,
 )
 
@@ -44,7 +39,7 @@ _GATE: Final = 4  # batches of one async `map` that are read and scored at the s
 _BURST: Final = 0.02  # seconds between two hand-backs of rows to a row-wise `map`
 
 
-def score_fn(scorer: AnyScorer, *, layout: Layout | None = None) -> ScoreFn:
+def score_fn(scorer: ScorerLike, *, layout: Layout | None = None) -> ScoreFn:
     """Return a function for ``Dataset.map`` that adds the score columns.
 
     Works row-wise and ``batched=True``, with ``num_proc``, on `Dataset`, `IterableDataset` and the splits of a
@@ -58,7 +53,7 @@ def score_fn(scorer: AnyScorer, *, layout: Layout | None = None) -> ScoreFn:
     Raises:
         ScorerError: a panel whose members' scales are not known yet.
     """
-    return ScoreFn(ready(scorer), layout)
+    return ScoreFn(as_fitted_scorer(scorer), layout)
 
 
 class ScoreFn:
@@ -75,8 +70,8 @@ class ScoreFn:
     __kwdefaults__ = None
     __annotations__: Final[dict[str, Any]] = {}
 
-    def __init__(self, scorer: AnyScorer, layout: Layout | None = None) -> None:
-        self.scorer, self.layout = checked(scorer), layout
+    def __init__(self, scorer: ScorerLike, layout: Layout | None = None) -> None:
+        self.scorer, self.layout = as_scorer(scorer), layout
         self._known: dict[tuple[str, ...], Layout] = {}  # of plain rows, by the names of their columns
         # Running loops in which map was told to call us plainly.
         self._inside: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
@@ -94,7 +89,7 @@ class ScoreFn:
         if loop is not None:
             self._inside.add(loop)
         # What needs no requests has nothing to overlap; and of a stream, datasets reads a thousand batches ahead.
-        return _coroutine.__code__ if loop is None and asks(self.scorer) else _plain.__code__
+        return _coroutine.__code__ if loop is None and self.scorer.way is Way.ENGINE else _plain.__code__
 
     def __call__(self, rows: Any) -> Any:  # noqa: ANN401 - a row or a batch; columns, or a coroutine of them
         """Score a row or a batch; inside a loop that ``datasets`` runs, return a coroutine."""
@@ -136,10 +131,10 @@ class ScoreFn:
 
     def _at_once(self, batch: _Batch) -> pa.Table | None:
         """The columns, where they can be had without the engine."""
-        if isinstance(self.scorer, ColumnScorer):
+        if self.scorer.way is Way.COLUMNS:
             return columns_of(self.scorer, batch.table, batch.layout_or_none)
-        if is_cheap(self.scorer):
-            return table_of([score_here(self.scorer, example) for example in batch.examples], self.scorer)
+        if self.scorer.way is Way.INLINE:
+            return table_of([score_inline(self.scorer, example) for example in batch.examples], self.scorer)
         return None
 
     def _run(self, batch: _Batch) -> tuple[list[Outcome], Run]:
@@ -153,7 +148,7 @@ class _RowByRow:
     while the oldest is not done. So rows that arrive together become one run, and go back in order, several at a time.
     """
 
-    def __init__(self, scorer: AnyScorer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, scorer: Scorer, loop: asyncio.AbstractEventLoop) -> None:
         self._scorer, self._loop = scorer, loop
         self._fresh: list[tuple[Example, asyncio.Future[Outcome]]] = []
         self._waiting: collections.deque[tuple[asyncio.Future[Outcome], list[Outcome]]] = collections.deque()
@@ -205,7 +200,7 @@ class _RowByRow:
                     future.set_exception(error)
 
 
-def _restore(scorer: AnyScorer, layout: Layout | None, version: str) -> ScoreFn:  # noqa: ARG001 - version is for the fingerprint
+def _restore(scorer: Scorer, layout: Layout | None, version: str) -> ScoreFn:  # noqa: ARG001 - version is for the fingerprint
     return ScoreFn(scorer, layout)
 
 
@@ -256,7 +251,7 @@ class _Batch:
         self,
         rows: Any,  # noqa: ANN401
         layout: Layout | None,
-        scorer: AnyScorer,
+        scorer: Scorer,
         known: dict[tuple[str, ...], Layout],
     ) -> None:
         from datasets.formatting.formatting import LazyBatch, LazyRow
@@ -307,7 +302,7 @@ class _Batch:
                 if names not in self._known:
                     self._known[names] = detect_layout(self._fullest())
                 self._layout = self._known[names]
-        return layout_for(self._scorer, self._layout)
+        return self._scorer.read_with(self._layout)
 
     def _fullest(self) -> dict[str, Any]:
         """The row among the first that lacks least."""
@@ -328,11 +323,11 @@ class _Batch:
             except LayoutError as error:  # what a row lacks is no fault of the others
                 return [RowError(str(error))]
         if self.single and not self._lazy:
-            if not getattr(self._scorer, "column_members", None):
+            if not self._scorer.column_members:
                 return [_read(self.layout, self._rows)]
-            return examples_of(self._scorer, self.layout, self.table, lambda: self.table)
+            return read_examples(self._scorer, self.layout, self.table, lambda: self.table)
         rows = self._rows.pa_table if self.single else self._rows
-        return examples_of(self._scorer, self.layout, rows, lambda: self.table)
+        return read_examples(self._scorer, self.layout, rows, lambda: self.table)
 
     def answer(self, table: pa.Table) -> Any:  # noqa: ANN401
         """The added columns in the shape that the input had."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,77 +13,15 @@ import pyarrow.compute as pc
 from hf_datamap.data import EACH, Example, Layout, columns, parse_path
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.engine.run import SKIPPED_MARK, Run
-from hf_datamap.engine.store import canonical
 from hf_datamap.engine.task import Score
-from hf_datamap.errors import RowError, ScorerError
-from hf_datamap.scorers.adapter import Whole, score_inline
-from hf_datamap.scorers.base import Scorer, TaskScorer
-from hf_datamap.scorers.columns import ColumnScorer
-from hf_datamap.scorers.panel import Panel
+from hf_datamap.errors import RowError
+from hf_datamap.scorers.base import Scorer
 
-AnyScorer = Scorer | TaskScorer | ColumnScorer
 Outcome = list[Score] | RowError
 
 
-def checked(scorer: AnyScorer) -> AnyScorer:
-    """Return the scorer, if it is one that can be run.
-
-    Raises:
-        ScorerError: it lacks an identity or a score method, or its identity cannot be written as JSON.
-    """
-    if isinstance(scorer, type) or not isinstance(scorer, ColumnScorer | TaskScorer | Scorer):
-        raise ScorerError(
-            f"{scorer if isinstance(scorer, type) else type(scorer).__name__} is no scorer: it must be an instance "
-            "with an `identity` and a `score(example)` method, see the README's example"
-        )
-    try:
-        canonical(dict(scorer.identity))
-    except (TypeError, ValueError) as error:
-        raise ScorerError(
-            f"the identity of {type(scorer).__name__} must be a dict of JSON values that say what its scores depend "
-            f"on: {error}"
-        ) from None
-    return scorer
-
-
-def ready(scorer: AnyScorer) -> AnyScorer:
-    """Return the scorer, if it can score some rows without having seen all.
-
-    Raises:
-        ScorerError: see `checked`; or it is a panel whose members' scales are not known yet.
-    """
-    if isinstance(checked(scorer), Panel) and getattr(scorer, "scales", None) is None:
-        raise ScorerError(
-            "the panel does not know its members' scales, which take the whole data set: use dm.annotate on a Dataset, "
-            "or panel = dm.fit_panel(panel, some_rows) before"
-        )
-    return scorer
-
-
-def is_cheap(scorer: AnyScorer) -> TypeGuard[Scorer]:
-    """Whether a scorer's answers are quicker computed than looked up (``stored = False`` on it)."""
-    return not getattr(scorer, "stored", True)
-
-
-def asks(scorer: AnyScorer) -> bool:
-    """Whether scoring takes requests, or a model: the engine's work."""
-    return not (isinstance(scorer, ColumnScorer) or is_cheap(scorer))
-
-
-def release(scorer: AnyScorer) -> None:
-    """Let a scorer give back what it holds beyond a run (``release`` on it), for example a server of its own."""
-    if give_back := getattr(scorer, "release", None):
-        give_back()
-
-
-def layout_for(scorer: AnyScorer, layout: Layout) -> Layout:
-    """The layout as a scorer wants rows read (``read_with`` on it), for example with references from another column."""
-    read_with = getattr(scorer, "read_with", None)
-    return read_with(layout) if read_with else layout
-
-
-def examples_of(
-    scorer: AnyScorer,
+def read_examples(
+    scorer: Scorer,
     layout: Layout,
     batch: Any,  # noqa: ANN401 - what `Layout.read_batch` takes
     table: Callable[[], pa.Table] | None = None,
@@ -92,31 +30,29 @@ def examples_of(
 
     Args:
         scorer: the scorer.
-        layout: its layout (`layout_for`).
+        layout: its layout (`Scorer.read_with`).
         batch: the rows, as `Layout.read_batch` takes them.
         table: gives the same rows in Arrow, asked only when they are needed; ``batch`` is a table when left out.
     """
     rows = layout.read_batch(batch)
-    wanted: dict[str, ColumnScorer] = getattr(scorer, "column_members", {})
-    if not wanted:
+    members = scorer.column_members
+    if not members:
         return rows
     rows_as_table = table() if table else batch
-    found = {name: member.score_table(rows_as_table, layout).to_pylist() for name, member in wanted.items()}
+    scores = {name: member.score_table(rows_as_table, layout).to_pylist() for name, member in members.items()}
     return [
-        replace(row, scores={name: found[name][place] for name in found}) if isinstance(row, Example) else row
+        replace(row, scores={name: scores[name][place] for name in scores}) if isinstance(row, Example) else row
         for place, row in enumerate(rows)
     ]
 
 
-def score_here(scorer: Scorer, example: Example | RowError) -> Outcome:
-    """Score an example with a cheap scorer, here and now."""
-    if isinstance(example, RowError):
-        return example
-    return score_inline(scorer, example)
+def score_inline(scorer: Scorer, example: Example | RowError) -> Outcome:
+    """Score an example in this thread; a row that could not be read keeps its error."""
+    return example if isinstance(example, RowError) else scorer.score_inline(example)
 
 
 def prepare(
-    scorer: TaskScorer | Scorer | ColumnScorer,
+    scorer: Scorer,
     examples: Iterable[Example | RowError],
     *,
     budget: Budget | None = None,
@@ -141,37 +77,32 @@ def prepare(
     def deliver(index: int, scores: list[Score]) -> None:
         outcomes[places[index]] = scores
 
-    scorer = checked(scorer)
-    if not isinstance(scorer, TaskScorer):
-        if not isinstance(scorer, Scorer):
-            raise ScorerError(f"{type(scorer).__name__} reads columns: it scores tables, not examples")
-        scorer = Whole(scorer)
     return outcomes, Run(scorer, readable(), deliver, budget or Budget(), usage or Usage())
 
 
-def schema_of(scorer: AnyScorer) -> pa.Schema:
+def schema_of(scorer: Scorer) -> pa.Schema:
     """The columns that a scorer adds: those of the contract, and what was asked for beside them.
 
-    ``rationales`` on a scorer adds ``datamap_rationales``; ``part_names`` adds ``datamap_scores_NAME`` for each part.
+    `Scorer.rationales` adds ``datamap_rationales``, each of `Scorer.part_names` adds ``datamap_scores_NAME``.
     """
     schema = columns.SCORE_SCHEMA
-    if getattr(scorer, "rationales", False):
+    if scorer.rationales:
         schema = schema.append(pa.field(columns.RATIONALES, pa.list_(pa.string())))
-    for name in getattr(scorer, "part_names", ()):
+    for name in scorer.part_names:
         schema = schema.append(pa.field(f"{columns.SCORES}_{name}", pa.list_(pa.float32())))
     return schema
 
 
-def table_of(outcomes: Sequence[Outcome], scorer: AnyScorer) -> pa.Table:
+def table_of(outcomes: Sequence[Outcome], scorer: Scorer) -> pa.Table:
     """Return the columns of scored rows, in the fixed types of `schema_of`."""
     table = _scores_of(outcomes)
     scored = [[] if isinstance(outcome, RowError) else outcome for outcome in outcomes]
     more: list[list[list[Any]]] = []
-    if getattr(scorer, "rationales", False):
+    if scorer.rationales:
         more.append([[_storable(score.rationale) for score in scores] for scores in scored])
     more += [
         [[score.parts[place].value if score.parts else None for score in scores] for scores in scored]
-        for place in range(len(getattr(scorer, "part_names", ())))
+        for place in range(len(scorer.part_names))
     ]
     for field, values in zip(list(schema_of(scorer))[len(columns.SCORE_SCHEMA) :], more, strict=True):
         table = table.append_column(field, pa.array(values, field.type))
@@ -212,7 +143,7 @@ def _words(outcome: list[Score]) -> str:
     return "; ".join(f"response {', '.join(places)}: {reason}" for reason, places in reasons.items())
 
 
-def columns_of(scorer: ColumnScorer, table: pa.Table, layout: Layout | None) -> pa.Table:
+def columns_of(scorer: Scorer, table: pa.Table, layout: Layout | None) -> pa.Table:
     """Return the score columns of rows whose scores are there already, null where there is none."""
     lists = scorer.score_table(table, layout)
     responses = _response_counts(table, layout)

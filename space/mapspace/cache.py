@@ -14,7 +14,7 @@ from mapspace.hubmaps import open_hub
 from mapspace.sources import OpenMap, open_folder
 
 
-class Library:
+class MapCache:
     """Maps that are open, kept for a while so that visitors of one map share it.
 
     Args:

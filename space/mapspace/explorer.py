@@ -18,7 +18,7 @@ from hf_datamap.data import columns
 from hf_datamap.errors import DataMapError
 from mapspace import points, reader
 from mapspace.errors import SpaceError
-from mapspace.points import Files
+from mapspace.points import BrowserFiles
 from mapspace.sessions import Limits, Session, Sessions
 from mapspace.texts import plain
 
@@ -51,7 +51,7 @@ def visitor(request: gr.Request | None) -> str:
     return forwarded.partition(",")[0].strip()[:64] or str(peer)
 
 
-class Server:
+class ExplorerApi:
     """The functions the page's script calls; every argument is checked, every failure becomes a sentence."""
 
     def __init__(self, sessions: Sessions, limits: Limits) -> None:
@@ -112,7 +112,7 @@ def _whole(asked: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def component(server: Server, files: Files) -> gr.HTML:
+def component(server: ExplorerApi, files: BrowserFiles) -> gr.HTML:
     """Return the explorer component; its script is one of the files for the browser."""
     script = _SCRIPT.format("\n".join((_STATIC / name).read_text(encoding="utf-8") for name in _SCRIPTS))
     name = f"explorer-{hashlib.sha256(script.encode()).hexdigest()[:16]}.js"

@@ -18,7 +18,7 @@ from hf_datamap.data import columns
 from hf_datamap.datamap.datamap import DataMap
 from mapspace import languages, points
 from mapspace.errors import SpaceError
-from mapspace.points import Channel, Files
+from mapspace.points import BrowserFiles, Channel
 from mapspace.sources import OpenMap
 
 MAX_SESSIONS: Final = 400
@@ -68,14 +68,14 @@ class Session:
         files: where binary files go.
     """
 
-    def __init__(self, open_map: OpenMap, files: Files) -> None:
+    def __init__(self, open_map: OpenMap, files: BrowserFiles) -> None:
         self.map = open_map
         self.handle = secrets.token_urlsafe(24)
         self.filters = Filters()
         self.only: np.ndarray | None = None
         self.cut: Channel | None = None
         self.cut_map: DataMap | None = None
-        self.versus: Versus | None = None
+        self.other: OtherMap | None = None
         self.changed: np.ndarray | None = None
         self.report: Any = None
         self.verdicts: dict[int, str] = {}
@@ -203,25 +203,28 @@ class Session:
         self.filters = replace(self.filters, only="")
         among = self._shown()
         hits: list[int] = []
-        looked, wanted, until = 0, 0, time.monotonic() + seconds
+        rows_searched, rows_to_search, until = 0, 0, time.monotonic() + seconds
         for code, split in enumerate(index.split.names):
             places = np.flatnonzero(among & (index.split.codes == code))
             places = places[np.argsort(index.row[places], kind="stable")]
             find = partial(self.map.texts(split).search, query, index.row[places])
             left = max(0.0, until - time.monotonic())
-            found = self.map.guard(partial(find, limit=limit - len(hits), seconds=left))
-            hits.extend(places[np.searchsorted(index.row[places], found.positions)].tolist())
-            looked, wanted = looked + found.looked, wanted + found.wanted
+            searched = self.map.guard(partial(find, limit=limit - len(hits), seconds=left))
+            hits.extend(places[np.searchsorted(index.row[places], searched.positions)].tolist())
+            rows_searched, rows_to_search = (
+                rows_searched + searched.rows_searched,
+                rows_to_search + searched.rows_to_search,
+            )
         note = (
-            f"The first {looked:,} of {wanted:,} rows were searched; narrow the other filters."
-            if looked < wanted
+            f"The first {rows_searched:,} of {rows_to_search:,} rows were searched; narrow the other filters."
+            if rows_searched < rows_to_search
             else ""
         )
         return np.array(hits, np.int64), note
 
 
 @dataclass(frozen=True)
-class Versus:
+class OtherMap:
     """Another map of the same rows, to compare with.
 
     Attributes:
@@ -254,7 +257,7 @@ def _finite(value: Any) -> bool:  # noqa: ANN401 - from the browser
 class Sessions:
     """The visitors' sessions by handle; the least recently used one goes when there are too many."""
 
-    def __init__(self, files: Files, size: int = MAX_SESSIONS) -> None:
+    def __init__(self, files: BrowserFiles, size: int = MAX_SESSIONS) -> None:
         self.files = files
         self._size = size
         self._all: OrderedDict[str, Session] = OrderedDict()
@@ -265,8 +268,8 @@ class Sessions:
         session = Session(open_map, self.files)
         with self._lock:
             self._all[session.handle] = session
-            gone = [self._all.popitem(last=False)[1] for _ in range(len(self._all) - self._size)]
-        for old in gone:
+            evicted = [self._all.popitem(last=False)[1] for _ in range(len(self._all) - self._size)]
+        for old in evicted:
             old.close()
         return session
 

@@ -14,7 +14,7 @@ import numpy as np
 from hf_datamap.data import columns
 from hf_datamap.errors import DataMapError
 from mapspace import explorer, statistics
-from mapspace.app import App, Home, told
+from mapspace.app import App, StartMap, errors_shown
 from mapspace.explorer import visitor
 from mapspace.points import CHANNELS
 from mapspace.sessions import Filters, Session, polygon
@@ -135,7 +135,7 @@ class Page:
             blank = {"message": words, "file": None}
             return [None, asked["dataset"], *[gr.skip()] * 10, gr.HTML(view=blank), gr.skip()]
 
-    @told
+    @errors_shown
     def on_open(self, handle: str | None, dataset: str, config: str | None, request: gr.Request) -> list[Any]:
         """Open the dataset that was typed in."""
         opened = self.app.open((dataset or "").strip(), config if isinstance(config, str) else None, request)
@@ -145,8 +145,10 @@ class Page:
         self.app.sessions.end(handle)
         session = self.app.sessions.start(opened)
         index, notes = opened.index, []
-        wanted = [name for name in asked.get("region", "").split(",") if name in columns.REGIONS]
-        hidden = frozenset(code for code, name in enumerate(columns.REGIONS) if wanted and name not in wanted)
+        regions_asked = [name for name in asked.get("region", "").split(",") if name in columns.REGIONS]
+        hidden = frozenset(
+            code for code, name in enumerate(columns.REGIONS) if regions_asked and name not in regions_asked
+        )
         split = asked.get("split") if asked.get("split") in index.split.names else ""
         if asked.get("split") and not split:
             notes.append(f"There is no split {plain(asked['split'], 60)!r} on this map.")
@@ -171,7 +173,7 @@ class Page:
                 [plain(name, 100) for name in opened.configs], value=opened.config, visible=len(opened.configs) > 1
             ),
             gr.Dropdown(splits, value=split or "", visible=len(splits) > 2),
-            wanted or list(columns.REGIONS),
+            regions_asked or list(columns.REGIONS),
             *[None] * 4,
             gr.Checkbox(value=False, visible=bool(index.suspect.any())),
             gr.Dropdown(sources, value=[], visible=bool(sources)),
@@ -191,7 +193,7 @@ class Page:
         self.app.limits.take(kind, visitor(request))
         return self.app.sessions.get(handle)
 
-    @told
+    @errors_shown
     def on_controls(  # noqa: PLR0917 - Gradio hands the controls over by position
         self,
         handle: str | None,
@@ -221,7 +223,7 @@ class Page:
         )
         return self._changed(session, filters)
 
-    @told
+    @errors_shown
     def on_explorer(self, handle: str | None, event: gr.EventData, request: gr.Request) -> list[Any]:
         """Filter by what was clicked or drawn on the map."""
         session, sent = self.session(handle, request), event._data or {}
@@ -240,7 +242,7 @@ class Page:
             filters = replace(session.filters, hidden=classes, polygon=area, spread=spread)
             return [*self._changed(session, filters, turn), list(filters.regions())]
 
-    @told
+    @errors_shown
     def on_search(self, handle: str | None, query: str, request: gr.Request) -> list[Any]:
         """Filter by text."""
         session, words = self.session(handle, request, "search"), (query or "").strip()
@@ -256,7 +258,7 @@ class Page:
         session.only = places
         return self._changed(session, replace(session.filters, only=why))
 
-    @told
+    @errors_shown
     def on_clear(self, handle: str | None, request: gr.Request) -> list[Any]:
         """Forget every filter."""
         session = self.session(handle, request)
@@ -267,7 +269,7 @@ def _limit(value: Any) -> float | None:  # noqa: ANN401 - from a number field
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def page(home: Home) -> gr.Blocks:
+def page(home: StartMap) -> gr.Blocks:
     """Build the app."""
     app = App(home)
     gr.set_static_paths([str(app.files.folder)])

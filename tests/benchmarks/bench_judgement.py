@@ -11,11 +11,11 @@ import pyarrow as pa
 from datasets import Dataset
 
 from hf_datamap.curate.audit import audit
-from hf_datamap.curate.audit.texts import read
 from hf_datamap.curate.pairs import to_pairs
 from hf_datamap.curate.select import select
+from hf_datamap.curate.texts.facts import read_texts
 from hf_datamap.data import columns
-from hf_datamap.data.view import Material
+from hf_datamap.data.view import DatasetView
 from hf_datamap.datamap.datamap import DataMap
 from tests.benchmarks.figure import Figure
 
@@ -43,10 +43,10 @@ def figures() -> Iterator[Figure]:
     yield Figure("the same, stratified by 20 sources", took, 10, at_most=True, unit="s")
 
     texts = written(TEXT_ROWS)
-    material = Material(texts)
-    took, _ = timed(lambda: list(material.batches()))
+    view = DatasetView(texts)
+    took, _ = timed(lambda: list(view.batches()))
     yield Figure("reading rows through the layout", 1e6 * took / TEXT_ROWS, unit="us/row")
-    took, _ = timed(lambda: read(material))
+    took, _ = timed(lambda: read_texts(view))
     yield Figure("facts of texts (two responses of 1,000 characters)", 1e6 * took / TEXT_ROWS, unit="us/row")
     took, _ = timed(lambda: audit(texts))
     yield Figure("whole audit with texts", 1e6 * took / TEXT_ROWS, 1000, at_most=True, unit="us/row")

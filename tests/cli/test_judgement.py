@@ -1,4 +1,4 @@
-"""``audit``, ``select`` and ``pairs`` as a maintainer of a data set would use them."""
+"""``audit``, ``select`` and ``pairs`` as a maintainer of a dataset would use them."""
 
 from __future__ import annotations
 

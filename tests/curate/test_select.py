@@ -133,9 +133,9 @@ def test_dual_margin_joins_both_margins():
 
 
 def _pool(ds: Dataset) -> Pool:
-    from hf_datamap.data.view import Material
+    from hf_datamap.data.view import DatasetView
 
-    return Pool(Material(ds))
+    return Pool(DatasetView(ds))
 
 
 def test_alignment_potential_by_hand():
@@ -220,7 +220,7 @@ def test_wrong_names():
         select(mapped(9), "best")
     with pytest.raises(SelectionError, match="stratify"):
         select(mapped(9), stratify_by="nothing")
-    with pytest.raises(SelectionError, match="score the data set first"):
+    with pytest.raises(SelectionError, match="score the dataset first"):
         select(mapped(9).remove_columns("datamap_scores"), "high_margin")
 
 

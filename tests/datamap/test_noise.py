@@ -5,11 +5,11 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 import hf_datamap as dm
-from hf_datamap.datamap.noise import OBSERVED, PROBABILITY, with_probability
+from hf_datamap.data.columns import REGION_PROBABILITY as PROBABILITY
+from hf_datamap.data.columns import VARIANCE_OBSERVED as OBSERVED
 from hf_datamap.datamap.reliability import (
     components,
     corrected_variance,
-    noncentral_chi2,
     probability_above,
     probability_below,
     split,
@@ -50,18 +50,6 @@ def test_components_of_repeats():
     between, within = np.mean(pairs, axis=0)
     assert between == pytest.approx(4.0, rel=0.05)
     assert within == pytest.approx(0.49, rel=0.05)
-
-
-@pytest.mark.parametrize("free", [1, 2, 3, 7, 15])
-@pytest.mark.parametrize("noncentral", [0.0, 0.4, 3.0, 60.0])
-def test_the_noncentral_chi_square(free, noncentral):
-    random = np.random.default_rng(free)
-    draws = random.normal(size=(200_000, free))
-    draws[:, 0] += np.sqrt(noncentral)
-    shares = np.array([0.02, 0.1, 0.5, 0.9, 0.98])
-    places = np.quantile((draws**2).sum(axis=1), shares)
-    found = noncentral_chi2(places, np.full(5, float(free)), np.full(5, noncentral))
-    assert found == pytest.approx(shares, abs=0.015)
 
 
 @pytest.mark.parametrize("responses", [4, 8])
@@ -134,6 +122,33 @@ def test_the_map_without_noise_and_what_it_keeps():
     assert [*parts["a"][PROBABILITY], *parts["b"][PROBABILITY]] == assigned[PROBABILITY][:]
 
 
+def test_a_corrected_dataset_is_known_by_its_columns():
+    """Noise is taken out once, whatever is asked for of a dataset without noise."""
+    _, seen = simulated(300, 4, 0.5, 0.5, seed=8)
+    ds = scored(seen, 0.5)
+    clean = dm.without_noise(ds)
+    expected = dm.DataMap.fit(ds, correct_noise=True)
+    for data_map in (dm.DataMap.fit(clean), dm.DataMap.fit(clean, correct_noise=True)):
+        assert data_map == expected
+        assigned, wanted = data_map.assign(clean, probability=True), expected.assign(ds, probability=True)
+        assert assigned[PROBABILITY] == wanted[PROBABILITY]
+        assert assigned["datamap_region"] == wanted["datamap_region"]
+        assert assigned["datamap_variance"] == clean["datamap_variance"]
+    # A map of the variance as it was observed gives a corrected dataset the same regions.
+    plain = dm.DataMap.fit(ds)
+    assert not plain.corrected
+    assert plain.assign(clean)["datamap_region"] == plain.assign(ds)["datamap_region"]
+    streamed = [row["datamap_region"] for row in expected.assign(clean.to_iterable_dataset())]
+    assert streamed == [row["datamap_region"] for row in expected.assign(ds.to_iterable_dataset())]
+
+
+def test_splits_keep_their_names():
+    _, seen = simulated(40, 3, 0.5, 0.3, seed=3)
+    ds = Dataset(scored(seen, 0.3).data.table, split="train_prefs")
+    data_map = dm.DataMap.fit(ds, correct_noise=True)
+    assert str(data_map.assign(ds, probability=True).split) == str(dm.without_noise(ds).split) == "train_prefs"
+
+
 def test_streams_get_the_same_values():
     _, seen = simulated(60, 3, 0.5, 0.3, seed=3)
     ds = scored(seen, 0.3)
@@ -158,7 +173,7 @@ def test_a_plain_map_takes_noise_into_account_too():
     _, seen = simulated(3000, 4, 0.5, 0.4, seed=5)
     ds = scored(seen, 0.4)
     data_map = dm.DataMap.fit(ds)
-    said = np.array(with_probability(data_map.assign(ds), data_map)[PROBABILITY])
+    said = np.array(data_map.assign(ds, probability=True)[PROBABILITY])
     assert 0.5 < said.mean() < 0.95
 
 

@@ -9,7 +9,7 @@ from datasets import Dataset, DatasetDict
 
 import hf_datamap as dm
 from hf_datamap.scorers.panel import Scale, krippendorff
-from hf_datamap.scoring.annotate import estimate
+from hf_datamap.scoring.estimate import estimate
 from tests.servers.llm import LLMServer, completion, error
 
 ROWS = [{"prompt": f"Question {i}", "responses": [f"a{i}" * (1 + i), f"b{i}" * 7, "c"]} for i in range(8)]

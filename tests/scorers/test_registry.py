@@ -61,7 +61,7 @@ def test_a_writer_asks_where_the_judge_would():
 
 def test_a_panel_shares_options_out():
     panel = parse_scorer("judge:m+reference@rouge-l+columns:a", {"combine": "median", "samples": 3, "columns": True})
-    assert (panel.how, panel.columns, panel.standardise) == ("median", True, "z")
+    assert (panel.how, panel.part_names, panel.standardise) == ("median", tuple(panel.members), "z")
     assert panel.members["judge_m"].samples == 3
     assert list(panel.members) == ["judge_m", "reference", "columns_a"]
 
@@ -72,7 +72,7 @@ def test_a_panel_shares_options_out():
         ("judge:m", {"outputs": 1}, "has no option outputs; its options: .*max_tokens"),
         ("judge:m", {"api_key": "sk-1"}, "has no option api_key"),
         ("judge:m", {"combine": "mean"}, "has no option combine"),
-        ("constraints", {"samples": 2}, "its options: none"),
+        ("constraints", {"samples": 2}, "its options: behaviour, strip_thoughts, upstream_regex"),
         ("judge:m", {"timeout": "long"}, "timeout=long"),
         ("reference@rouge-l", {"long_texts": "cut"}, "its options: writer"),
     ],

@@ -9,7 +9,7 @@ from datasets import Dataset, DatasetDict, IterableDataset, concatenate_datasets
 import hf_datamap as dm
 from hf_datamap.data import columns
 from hf_datamap.errors import MapError, ScorerError
-from hf_datamap.scoring.annotate import estimate
+from hf_datamap.scoring.estimate import estimate
 from tests.judging import annotate
 from tests.rows import rows, scores
 

@@ -1,18 +1,18 @@
-"""A report as Markdown and as JUnit XML. Text from the data set is hostile: it is escaped, never trusted."""
+"""Parts of a report as Markdown and JUnit XML. Text from the dataset is hostile: it is escaped, never trusted."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from xml.sax.saxutils import escape, quoteattr
 
+from hf_datamap.curate.audit.findings import Finding
+from hf_datamap.curate.audit.gates import Gate
+from hf_datamap.curate.audit.releases import ReleaseComparison
+from hf_datamap.curate.audit.suspects import Suspects
 from hf_datamap.data import columns
-
-if TYPE_CHECKING:
-    from hf_datamap.curate.audit.releases import Comparison
-    from hf_datamap.curate.audit.report import Finding, Report
 
 _SUSPECTS: Final = 20
 _CELL: Final = 200
@@ -36,41 +36,39 @@ def inert(value: object, limit: int = _CELL) -> str:
     return re.sub(r"(?i)\b(https?|ftp|www)\b", lambda match: match[1][0] + "\u2060" + match[1][1:], text)
 
 
-def markdown(report: Report) -> str:
-    """The report for people."""
-    state = "passed" if report.passed else "FAILED"
-    parts = [
-        f"# Audit: {state}",
-        f"{report.rows:,} rows ({', '.join(f'{inert(name)} {rows:,}' for name, rows in report.splits.items())}). "
-        f"Read as: {inert(report.layout, 400)}.",
+def gates(judged: Sequence[Gate]) -> list[str]:
+    """The section on release gates, no parts without any."""
+    rows = [
+        {
+            "gate": gate.name,
+            "allowed": gate.least,
+            "measured": gate.measured if gate.value is None else gate.value,
+            "": "FAILED" if gate.failed else "passed",
+        }
+        for gate in judged
     ]
-    if report.gates:
-        rows = [
-            {
-                "gate": gate.name,
-                "allowed": gate.least,
-                "measured": "not measured" if gate.value is None else gate.value,
-                "": "FAILED" if gate.failed else "passed",
-            }
-            for gate in report.gates
-        ]
-        parts += ["## Gates", _table(rows)]
+    return ["## Gates", _table(rows)] if rows else []
+
+
+def findings(every: Sequence[Finding]) -> list[str]:
+    """One section per severity that has findings."""
+    parts: list[str] = []
     for severity, title in (("alarm", "Alarms"), ("warning", "Warnings"), ("note", "Notes")):
-        found = [finding for finding in report.findings if finding.severity == severity]
-        if found:
-            parts += [f"## {title}", *(_finding(finding) for finding in found)]
-    if len(report.suspects):
-        parts.append(_suspects(report))
-    if report.comparison is not None:
-        parts.append(_comparison(report.comparison))
-    if report.left_out:
-        parts += [
-            "## Not checked",
-            "\n".join(f"- {inert(name)}: {inert(why, 400)}" for name, why in report.left_out.items()),
-        ]
-    measures = [{"measure": name, "value": value} for name, value in report.measures.items()]
-    parts += ["## Measures", _table(measures), f"hf_datamap {report.version}"]
-    return "\n\n".join(parts) + "\n"
+        of_severity = [finding for finding in every if finding.severity == severity]
+        if of_severity:
+            parts += [f"## {title}", *(_finding(finding) for finding in of_severity)]
+    return parts
+
+
+def not_checked(reasons: Mapping[str, str]) -> list[str]:
+    """The section on what could not be checked."""
+    lines = [f"- {inert(name)}: {inert(why, 400)}" for name, why in reasons.items()]
+    return ["## Not checked", "\n".join(lines)] if lines else []
+
+
+def measures(values: Mapping[str, float]) -> list[str]:
+    """The table of measures."""
+    return ["## Measures", _table([{"measure": name, "value": value} for name, value in values.items()])]
 
 
 def _finding(finding: Finding) -> str:
@@ -86,10 +84,13 @@ def _finding(finding: Finding) -> str:
     return "\n\n".join(parts)
 
 
-def _suspects(report: Report) -> str:
+def suspects(found: Suspects, *, with_split: bool) -> list[str]:
+    """The section on suspects: the most probable ones as a table."""
+    if not len(found):
+        return []
     rows = [
         {
-            "row": suspect.index if len(report.splits) == 1 else f"{suspect.split} {suspect.index}",
+            "row": f"{suspect.split} {suspect.index}" if with_split else suspect.index,
             "wrong with": f"{suspect.probability:.0%}",
             "annotated better, scored": f"response {suspect.better + 1}: {suspect.scores[0]:.4g}",
             "annotated worse, scored": f"response {suspect.worse + 1}: {suspect.scores[1]:.4g}",
@@ -99,17 +100,14 @@ def _suspects(report: Report) -> str:
             "text annotated better": suspect.responses[0] if suspect.responses else "",
             "text annotated worse": suspect.responses[1] if suspect.responses else "",
         }
-        for suspect in report.suspects[:_SUSPECTS]
+        for suspect in found[:_SUSPECTS]
     ]
-    shown = (
-        f"The first {len(rows)} of {len(report.suspects):,}, most probable first."
-        if len(rows) < len(report.suspects)
-        else ""
-    )
-    return "\n\n".join(filter(None, ["## Suspects", shown, _table(rows)]))
+    shown = [f"The first {len(rows)} of {len(found):,}, most probable first."] if len(rows) < len(found) else []
+    return ["## Suspects", *shown, _table(rows)]
 
 
-def _comparison(found: Comparison) -> str:
+def comparison(found: ReleaseComparison) -> list[str]:
+    """The section on what changed since an older release."""
     parts = [
         "## Against the older release",
         f"{found.old_rows:,} rows became {found.new_rows:,}: {found.added:,} added, {found.removed:,} removed, "
@@ -122,13 +120,13 @@ def _comparison(found: Comparison) -> str:
             for name, row in zip(names, found.regions, strict=True)
         ]
         parts += ["Regions of common rows, old by row, new by column:", _table(table, raw=True)]
-    drifts = [
+    drift_rows = [
         {"quantity": d.what, "old mean": d.old, "new mean": d.new, "distance": d.distance, "p": d.p}
         for d in found.drifts
     ]
-    if drifts:
-        parts += ["Drift (two-sample Kolmogorov-Smirnov):", _table(drifts)]
-    return "\n\n".join(parts)
+    if drift_rows:
+        parts += ["Drift (two-sample Kolmogorov-Smirnov):", _table(drift_rows)]
+    return parts
 
 
 def _table(rows: Sequence[Mapping[str, Any]], *, raw: bool = False) -> str:
@@ -149,12 +147,8 @@ def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def junit(report: Report) -> str:
-    """JUnit XML: one test case per gate, or per measure and alarm when there are no gates."""
-    cases = [(gate.name, str(gate) if gate.failed else "") for gate in report.gates]
-    if not cases:
-        alarms = {finding.check: finding.title for finding in report.alarms}
-        cases = [(name, alarms.get(name, "")) for name in sorted({*report.measures, *alarms})]
+def junit(cases: Sequence[tuple[str, str]], every: Sequence[Finding]) -> str:
+    """JUnit XML of test cases: a name and why it failed, empty where it passed; findings of that name explain more."""
     failures = sum(bool(message) for _, message in cases)
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
@@ -166,7 +160,7 @@ def junit(report: Report) -> str:
         if message:
             lines += [
                 f"{start}>",
-                f"      <failure message={quoteattr(_xml(message))}>{escape(_xml(_why(report, name)))}</failure>",
+                f"      <failure message={quoteattr(_xml(message))}>{escape(_xml(_why(every, name)))}</failure>",
                 "    </testcase>",
             ]
         else:
@@ -175,9 +169,8 @@ def junit(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _why(report: Report, name: str) -> str:
-    found = [finding for finding in report.findings if finding.check == name]
-    return "\n".join(f"{finding.title}. {finding.detail}" for finding in found)
+def _why(every: Sequence[Finding], name: str) -> str:
+    return "\n".join(f"{finding.title}. {finding.detail}" for finding in every if finding.check == name)
 
 
 def _xml(text: str) -> str:

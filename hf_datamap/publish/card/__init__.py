@@ -6,12 +6,21 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hf_datamap.data.shards import decoded_bytes, splits_of
-from hf_datamap.datamap.index import layout_of, survey
-from hf_datamap.publish.card.facts import Facts, gather
+from hf_datamap.datamap.index import index_dataset, layout_of
+from hf_datamap.publish.card.facts import Facts, gather_facts
 from hf_datamap.publish.card.frontmatter import FrontMatter
 from hf_datamap.publish.card.metadata import Config, update
-from hf_datamap.publish.card.render import Place, link_space, merge, section, sections, space_of, strip, template
-from hf_datamap.publish.card.validate import problems
+from hf_datamap.publish.card.render import (
+    CardTarget,
+    link_space,
+    map_folders,
+    merge,
+    render_section,
+    space_of,
+    strip_sections,
+    template,
+)
+from hf_datamap.publish.card.validate import card_problems
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -19,18 +28,18 @@ if TYPE_CHECKING:
     from hf_datamap.datamap.datamap import DataMap
 
 __all__ = [
+    "CardTarget",
     "Config",
     "Facts",
     "FrontMatter",
-    "Place",
-    "compose",
-    "gather",
+    "card_problems",
+    "compose_card",
+    "gather_facts",
     "link_space",
-    "problems",
+    "map_folders",
     "render",
-    "sections",
     "space_of",
-    "strip",
+    "strip_sections",
     "template",
 ]
 
@@ -40,7 +49,7 @@ def render(
     data_map: DataMap,
     *,
     existing: str = "",
-    place: Place | None = None,
+    target: CardTarget | None = None,
     directory: str = "data",
 ) -> str:
     """Return the card of a mapped dataset; nothing is asked of the network.
@@ -49,27 +58,29 @@ def render(
         ds: the dataset with the map's columns.
         data_map: the map, with its provenance.
         existing: a card to merge into: text outside the markers and YAML of other origin stay byte for byte.
-        place: where the card will stand; a folder with ``map.png`` by default.
+        target: where the card will stand; a folder with ``map.png`` by default.
         directory: folder of the shards, ``<split>-*`` in it.
 
     Raises:
         MapError: a column of the map is missing.
         CardError: the existing card's YAML or markers are broken.
     """
-    place = place or Place()
+    target = target or CardTarget()
     splits = splits_of(ds)
     features = next(iter(splits.values())).features
     rows = {name: len(split) for name, split in splits.items()}
     # datasets ignores the whole of dataset_info where a split lacks its size.
     nbytes = {name: decoded_bytes(split) for name, split in splits.items()}
-    config = Config(place.config, directory, features, rows, nbytes)
-    return compose(gather(survey(ds, layout_of(data_map.provenance)), data_map), [config], place, existing)
+    config = Config(target.config, directory, features, rows, nbytes)
+    return compose_card(
+        gather_facts(index_dataset(ds, layout_of(data_map.provenance)), data_map), [config], target, existing
+    )
 
 
-def compose(
+def compose_card(
     facts: Facts,
     configs: Sequence[Config],
-    place: Place,
+    target: CardTarget,
     existing: str = "",
     *,
     terms: Mapping[str, Any] | None = None,
@@ -81,7 +92,7 @@ def compose(
     Args:
         facts: what is known about the map.
         configs: what is published, the mapped configuration first.
-        place: where the card will stand.
+        target: where the card will stand.
         existing: the card that is there.
         terms: language and licence of the source dataset.
         kept: configurations of the repository that its card does not list.
@@ -91,7 +102,7 @@ def compose(
         CardError: the existing card's YAML or markers are broken.
     """
     front = FrontMatter(existing)
-    update(front, facts, configs, repo_id=place.repo_id, terms=terms, kept=kept, dropped=dropped)
-    title = place.repo_id.rpartition("/")[2] if place.repo_id else facts.source_name or "Alignment Data Map"
-    merge(front, section(facts, place), place.config, title)
+    update(front, facts, configs, repo_id=target.repo_id, terms=terms, kept=kept, dropped=dropped)
+    title = target.repo_id.rpartition("/")[2] if target.repo_id else facts.source_name or "Alignment Data Map"
+    merge(front, render_section(facts, target), target.config, title)
     return front.text()

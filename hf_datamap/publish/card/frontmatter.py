@@ -166,9 +166,9 @@ class FrontMatter:
     def _span(self, key: str) -> tuple[int, int]:
         """First line of a key and the line after its value; the end of the block for a new key."""
         nodes = self._nodes()
-        for place, (name, _) in enumerate(nodes):
+        for number, (name, _) in enumerate(nodes):
             if name.value == key:
-                after = nodes[place + 1][0].start_mark.line if place + 1 < len(nodes) else len(self._lines)
+                after = nodes[number + 1][0].start_mark.line if number + 1 < len(nodes) else len(self._lines)
                 return name.start_mark.line, self._trim(name.start_mark.line, after)
         return len(self._lines), len(self._lines)
 

@@ -1,7 +1,7 @@
-"""Verifiable constraints: IFEval's checks, and the scorer made of them."""
+"""Verifiable constraints: the checks of IFEval, M-IFEval and IFBench, and the scorer that uses them."""
 
 from hf_datamap.data.values import parse_constraints
-from hf_datamap.scorers.constraints.checker import CONSTRAINTS, LANGUAGES, Checker, check, find
+from hf_datamap.scorers.constraints.checker import CONSTRAINTS, LANGUAGES, Checker, check, find_kind
 from hf_datamap.scorers.constraints.conflicts import CONFLICTS
 from hf_datamap.scorers.constraints.kinds import Kind, Parameter
 from hf_datamap.scorers.constraints.scorer import ConstraintScorer
@@ -15,6 +15,6 @@ __all__ = [
     "Kind",
     "Parameter",
     "check",
-    "find",
+    "find_kind",
     "parse_constraints",
 ]

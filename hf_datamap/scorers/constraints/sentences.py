@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
+
+from hf_datamap.scorers.constraints.words import load_word_lists
 
 # How far before a word the start of its line is looked for.
 _INDENT: Final = 40
@@ -30,27 +33,15 @@ _TOKEN: Final = re.compile(
 )
 _NUMBER: Final = re.compile(r"-?[.,]?\d[\d,.-]*")
 
+_WORD_LISTS: Final = load_word_lists(Path(__file__).parent / "word_lists" / "sentences.yaml")
 #: Words that keep their full stop inside a sentence.
-ABBREVIATIONS: Final = frozenset(
-    """
-    mr mrs ms dr prof st sr jr gen lt col maj adm sen rep reps messrs inc co corp ltd bros cie vs ave ct ft mg yr
-    ph.d jan feb aug sep sept oct nov dec tues wed fri ala ariz calif colo conn fla ga ill kan ky mich minn okla ore
-    pa tenn va vt wash wis
-    """.split()  # noqa: SIM905 - a list of seventy quoted words would hide the words
-)
+ABBREVIATIONS: Final = frozenset(_WORD_LISTS["abbreviations"])
+FRENCH_ABBREVIATIONS: Final = ABBREVIATIONS | frozenset(_WORD_LISTS["french_abbreviations"])
+#: Capitalised words that open a new sentence even after an abbreviation or an ellipsis.
+_OPENERS: Final = frozenset(_WORD_LISTS["sentence_openers"])
 # Letters and dots, "U.S.", but not what usually ends a clause; and letters that are more often an initial than a label.
 _DOTTED: Final = re.compile(r"(?!(?:e\.g|i\.e|(?:p\.)+s|n\.b)$)[a-z](?:\.[a-z])+")
 _INITIALS: Final = frozenset("cdefghklmnprstvw")
-
-#: Capitalised words that open a new sentence even after an abbreviation or an ellipsis.
-_OPENERS: Final = frozenset(
-    """
-    the this these that those there then thus though although he she it they we you its their his her in if when
-    while since so some both but yet nor not however instead indeed moreover meanwhile nevertheless nonetheless
-    despite under similarly many even according separately except remember because after before once during within
-    without also perhaps maybe finally therefore here where what who why how
-    """.split()  # noqa: SIM905
-)
 
 
 def count_sentences(text: str, abbreviations: frozenset[str] = ABBREVIATIONS) -> int:

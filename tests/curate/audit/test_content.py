@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from hf_datamap.curate.audit import audit
-from hf_datamap.data.view import Material
+from hf_datamap.data.view import DatasetView
 from tests.curate.audit import planted
 
 CLEAN = (
@@ -209,7 +209,7 @@ REAL = (
 
 @pytest.mark.parametrize("name", REAL)
 def test_columnar_annotations_are_those_of_the_layout(name):
-    material = Material(planted.shared(name))
+    material = DatasetView(planted.shared(name))
     read = [example.annotations for _, batch in material.batches() for example in batch]
     for columnar, one in zip(material.annotations, read, strict=True):
         expected = [np.nan] * len(columnar) if one is None else [np.nan if v is None else v for v in one]

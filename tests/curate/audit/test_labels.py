@@ -75,7 +75,7 @@ def test_scores_that_are_the_annotations_say_nothing():
         np.array([[1.0, 2.0], [4.0, 3.0]]),
     )
     report = audit(ds, read_texts=False)
-    assert "annotations themselves" in report.left_out["suspects"]
+    assert "the scores are the annotations" in report.left_out["suspects"]
     assert len(report.suspects) == 0
 
 
@@ -213,3 +213,40 @@ def test_annotated_data_need_no_preparation(tmp_path):
     report = dm.audit(ds)
     assert report.rows == 40
     assert report.annotate(ds)["datamap_suspect"] == [False] * 40 or len(report.suspects)
+
+
+def test_a_dataset_audited_against_itself_passes_no_gate_on_labels():
+    ds, data_map = dm.annotate(planted.ultrafeedback(200), dm.ColumnScorer(), progress=False)
+    assert ds["datamap_margin"] == ds["datamap_agreement"] == [None] * 200
+    assert "labels not measured: the scores are the annotations" in str(data_map)
+    for known in ({}, {"data_map": data_map}):
+        report = audit(ds, fail_on="suspect_rate>0.5,inversion,label_error>0.5,empty", read_texts=True, **known)
+        failed = {gate.name: str(gate) for gate in report.gates if gate.failed}
+        assert set(failed) == {"suspect_rate", "inversion", "label_error"}
+        assert all("not measured: the scores are the annotations" in words for words in failed.values())
+        assert "the scores are the annotations" in report.to_markdown()
+        assert not len(report.suspects)
+
+
+def test_pairs_swapped_together_with_their_scores_are_told_by_the_order_of_the_columns():
+    rng = np.random.default_rng(0)
+    better = rng.integers(6, 11, 360).astype(float)
+    worse = better - rng.integers(1, 5, 360)
+    data = {**planted.texts(360), "score_chosen": better.tolist(), "score_rejected": worse.tolist()}
+    for k in range(0, 360, 9):
+        for one, two in (("chosen", "rejected"), ("score_chosen", "score_rejected")):
+            data[one][k], data[two][k] = data[two][k], data[one][k]
+    mapped, data_map = dm.annotate(Dataset.from_dict(data), dm.ColumnScorer(), progress=False)
+    assert [row for row, margin in enumerate(mapped["datamap_margin"]) if margin < 0] == list(range(0, 360, 9))
+    report = audit(mapped, data_map=data_map, read_texts=False)
+    assert set(report.suspects.rows) == set(range(0, 360, 9))
+
+
+def test_a_panel_with_the_annotation_as_a_member_is_not_held_against_it():
+    rng = np.random.default_rng(0)
+    ds = planted.ultrafeedback(200)
+    ds = ds.add_column("judge", [list(map(float, row)) for row in rng.uniform(1, 5, (200, 4))])
+    panel = dm.Panel([dm.ColumnScorer("completions[].overall_score"), dm.ColumnScorer("judge[]")])
+    mapped, data_map = dm.annotate(ds, panel, progress=False)
+    for known in ({}, {"data_map": data_map}):
+        assert "the scores are the annotations" in audit(mapped, read_texts=False, **known).left_out["suspects"]

@@ -1,0 +1,79 @@
+"""Release gates: conditions on the measures of an audit, read from one line of text."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hf_datamap.curate.audit.findings import MEASURES
+from hf_datamap.errors import GateError
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One condition on which a release fails.
+
+    Attributes:
+        name: a measure of the audit.
+        least: it fails above this value.
+        value: the measure, None when it could not be taken (then the gate fails: nothing was shown).
+        reason: why it could not be taken, as far as that is known.
+    """
+
+    name: str
+    least: float
+    value: float | None = None
+    reason: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the release fails on it."""
+        return self.value is None or self.value > self.least
+
+    @property
+    def measured(self) -> str:
+        """The measure in words."""
+        if self.value is not None:
+            return f"{self.value:.4g}"
+        return f"not measured: {self.reason.removeprefix('not measured: ')}" if self.reason else "not measured"
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.measured}, allowed {self.least:.4g}"
+
+
+_GATE: Final = re.compile(r"\s*([a-z_]+)\s*(?:>\s*([0-9.eE+-]+)\s*(%?))?\s*")
+
+
+def parse_gates(text: str) -> list[Gate]:
+    """Read release gates: ``suspect_rate>0.05,inversion,duplicates>1%``. A name alone means ``> 0``.
+
+    Raises:
+        GateError: a piece is not of that form, or names no measure of the audit.
+    """
+    gates = []
+    for piece in filter(None, map(str.strip, text.split(","))):
+        match = _GATE.fullmatch(piece)
+        if match is None:
+            raise GateError(f"{piece!r} is not a gate: write NAME or NAME>NUMBER, like suspect_rate>0.05 or inversion")
+        name, number, percent = match.groups()
+        if name not in MEASURES:
+            raise GateError(f"no measure {name!r}; there are: {', '.join(sorted(MEASURES))}")
+        try:
+            least = float(number or 0) / (100 if percent else 1)
+        except ValueError:
+            raise GateError(f"{number!r} in {piece!r} is not a number") from None
+        gates.append(Gate(name, least))
+    if not gates:
+        raise GateError("no gate given; write for example 'suspect_rate>0.05,inversion,duplicates>0.01'")
+    return gates
+
+
+def judge_gates(
+    gates: Sequence[Gate], measures: Mapping[str, float], not_measured: Mapping[str, str]
+) -> tuple[Gate, ...]:
+    """Return the gates with the values that they were held against."""
+    values = {name: float(value) for name, value in measures.items() if math.isfinite(value)}
+    return tuple(Gate(gate.name, gate.least, values.get(gate.name), not_measured.get(gate.name, "")) for gate in gates)

@@ -1,0 +1,153 @@
+"""`audit`: all checks over one dataset, and the report that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from hf_datamap.curate.audit.checks.broken_texts import broken_responses, unreadable_rows
+from hf_datamap.curate.audit.checks.composition import composition, low_impact
+from hf_datamap.curate.audit.checks.constants import constant_annotators
+from hf_datamap.curate.audit.checks.duplicates import identical_responses, repeated_prompts, repeated_responses
+from hf_datamap.curate.audit.checks.groups import agreement_by_group
+from hf_datamap.curate.audit.checks.labels import labels_to_check
+from hf_datamap.curate.audit.checks.length import length_bias
+from hf_datamap.curate.audit.checks.outliers import outliers
+from hf_datamap.curate.audit.checks.scale import contradicting_ratings
+from hf_datamap.curate.audit.checks.suspects import find_suspects
+from hf_datamap.curate.audit.checks.swapped import swapped_responses
+from hf_datamap.curate.audit.context import AuditContext
+from hf_datamap.curate.audit.gates import judge_gates, parse_gates
+from hf_datamap.curate.audit.releases import compare
+from hf_datamap.curate.audit.report import AuditReport
+from hf_datamap.curate.audit.suspects import Suspects
+from hf_datamap.curate.texts.facts import read_texts as read_text_facts
+from hf_datamap.data.paths import column_of
+from hf_datamap.data.view import DatasetView
+from hf_datamap.errors import DataMapError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+    from hf_datamap.data.layout import Layout
+    from hf_datamap.datamap.datamap import DataMap
+
+_ORDER: Final = {"alarm": 0, "warning": 1, "note": 2}
+#: Checks of scores, annotations and columns, in the order in which they report.
+_CHECKS: Final = (contradicting_ratings, outliers, constant_annotators, composition, low_impact)
+#: Checks that need the texts.
+_TEXT_CHECKS: Final = (
+    unreadable_rows,
+    broken_responses,
+    identical_responses,
+    repeated_prompts,
+    repeated_responses,
+    swapped_responses,
+    length_bias,
+)
+
+
+def audit(
+    ds: Dataset | DatasetDict,
+    *,
+    layout: Layout | None = None,
+    data_map: DataMap | None = None,
+    fail_on: str | None = None,
+    against: Dataset | DatasetDict | None = None,
+    read_texts: bool = True,
+    least_probability: float = 0.5,
+    evidence: int = 10,
+) -> AuditReport:
+    """Look for wrong labels, broken rows and faults of the whole, and say what was found.
+
+    Example:
+        >>> report = dm.audit(ds, fail_on="suspect_rate>0.05,inversion,duplicates>1%")  # doctest: +SKIP
+        >>> report.passed, report.suspects[0].row, report.suspects[0].reason  # doctest: +SKIP
+        >>> fixed = dm.fix(ds, report)  # removes the suspects; dm.audit(fixed.kept) again  # doctest: +SKIP
+
+    Checks that need scores work on ``datamap_scores``; those that need texts read each row once. What could not be
+    checked is listed in ``report.left_out``.
+
+    Args:
+        ds: a dataset, mapped or not; splits of a `DatasetDict` are audited together (and against each other).
+        layout: how to read it; None detects it.
+        data_map: the map of the dataset, which knows how it was scored; without it the numbers must tell whether the
+            scores are the annotations.
+        fail_on: release gates, like ``"suspect_rate>0.05,inversion,duplicates>0.01"`` (`MEASURES`); without any, the
+            audit fails on alarms.
+        against: an older release to compare with.
+        read_texts: whether to look at texts; without, only scores, annotations and columns are checked (seconds for
+            millions of rows).
+        least_probability: from which estimated probability of a wrong annotation a row is a suspect.
+        evidence: how many examples each finding carries.
+
+    Returns:
+        The report.
+
+    Raises:
+        GateError: ``fail_on`` is malformed.
+        MapError: ``ds`` is a streaming dataset or has no rows.
+    """
+    # Long: most of it documents the options.
+    gates = parse_gates(fail_on) if fail_on is not None else []
+    if not 0 < least_probability < 1:
+        raise DataMapError(f"least_probability must lie between 0 and 1, not {least_probability}")
+    view = DatasetView(ds, layout)
+    context = AuditContext(view, read_text_facts(view) if read_texts else None, evidence=evidence)
+    log = context.log
+    if context.texts is None:
+        _without_texts(context, read_texts=read_texts)
+    identity = data_map.provenance.get("scorer") if data_map is not None else None
+    suspects = _checked(context, identity, least_probability)
+    comparison = compare(context, _older_view(against, view)) if against is not None else None
+    log.findings.sort(key=lambda finding: _ORDER[finding.severity])
+    return AuditReport(
+        rows=view.rows,
+        splits={name: len(part) for name, part in view.splits.items()},
+        layout=f"{view.layout.name}, {view.layout.why}" if view.layout else f"not read: {view.layout_error}",
+        findings=tuple(log.findings),
+        suspects=suspects,
+        measures=log.measures,
+        left_out=log.left_out,
+        gates=judge_gates(gates, log.measures, log.not_measured),
+        comparison=comparison,
+        label_columns=_label_columns(view.layout),
+    )
+
+
+def _checked(context: AuditContext, identity: Mapping[str, Any] | None, least_probability: float) -> Suspects:
+    """Run every check that the dataset allows; they write into the log."""
+    suspects = Suspects.none(context.view.where)
+    context.labels = labels_to_check(context, identity)
+    if context.labels is not None:
+        suspects = find_suspects(context, context.labels, least_probability)
+        agreement_by_group(context, context.labels)
+    for check in _CHECKS:
+        check(context)
+    if context.texts is not None:
+        for text_check in _TEXT_CHECKS:
+            text_check(context, context.texts)
+    return suspects
+
+
+def _without_texts(context: AuditContext, *, read_texts: bool) -> None:
+    """Say why no text was looked at; a dataset that cannot be read is an alarm of its own."""
+    log, why = context.log, context.view.layout_error
+    if not read_texts:
+        log.left_out["texts"] = "texts were not read (read_texts=False)"
+        return
+    log.measures["unreadable"] = 1.0
+    log.left_out["texts"] = why
+    log.finding("unreadable", "alarm", "The rows cannot be read as prompts with responses", 1.0, detail=why)
+
+
+def _label_columns(layout: Layout | None) -> tuple[str, ...]:
+    return tuple(column_of(path) for path in layout.annotations or ()) if layout else ()
+
+
+def _older_view(against: Dataset | DatasetDict, view: DatasetView) -> DatasetView:
+    """The older release, read by the layout of the new one unless columns were renamed in between."""
+    old = DatasetView(against, view.layout)
+    if view.layout and not set(view.layout.columns) <= set(old.names):
+        old = DatasetView(against)
+    return old
