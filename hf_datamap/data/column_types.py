@@ -5,6 +5,7 @@ Features tell what was declared, sample rows what is there: JSON or a ``repr`` i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -67,7 +68,7 @@ def kind_of_value(value: Any, depth: int = 0) -> Kind:  # noqa: PLR0911 - one re
     if value is None:
         return "null"
     if isinstance(value, (bool, int, float)):
-        return "flag" if isinstance(value, bool) else "null" if value != value else "number"
+        return "flag" if isinstance(value, bool) else "null" if math.isnan(value) else "number"
     if isinstance(value, Mapping):
         if set(value) == {"bytes", "path"}:
             return "media"
@@ -80,7 +81,7 @@ def kind_of_value(value: Any, depth: int = 0) -> Kind:  # noqa: PLR0911 - one re
 
 
 def kind_of_cells(values: Iterable[Any]) -> Kind:
-    """Return the kind of a column by some of its cells, each decoded; ``text`` unless all that are there encode more."""
+    """Return the kind of a column by some of its cells, decoded; ``text`` unless all that are there encode more."""
     cells = [value for value in values if value is not None]
     inner = [records(decoded(plain(value))) for value in cells]
     if all(isinstance(value, str) for value in cells) and not all(isinstance(value, (list, dict)) for value in inner):

@@ -99,12 +99,12 @@ def _alternating(turns: list[str]) -> list[Message]:
     ]
 
 
-def earlier_turns(cells: Sequence[Any]) -> list[Message]:
+def earlier_turns(cells: Sequence[Any]) -> list[Message]:  # noqa: PLR0911 - one return per spelling
     """Return the turns before the prompt.
 
     Args:
-        cells: one cell of [question, answer] pairs, of mappings such as ``{"input": ..., "output": ...}``, of messages or
-            of alternating texts; or two cells, a list of questions and a list of their answers.
+        cells: one cell of [question, answer] pairs, of mappings such as ``{"input": ..., "output": ...}``, of
+            messages or of alternating texts; or two cells, a list of questions and a list of their answers.
 
     Raises:
         RowError: none of these.
@@ -216,7 +216,9 @@ def part_ways(given: list[Message], sides: Sequence[str | list[Message] | None])
 
 def asks_something(prompt: Sequence[Message]) -> bool:
     """Tell whether a message of a prompt, the system's aside, has a text or an image."""
-    return any(message["role"] != "system" and (message["content"].strip() or "images" in message) for message in prompt)
+    return any(
+        message["role"] != "system" and (message["content"].strip() or "images" in message) for message in prompt
+    )
 
 
 def _same(first: Message, second: Message) -> bool:

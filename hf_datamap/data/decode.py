@@ -56,13 +56,13 @@ def _python_repr(text: str) -> Any:
     return value if isinstance(value, (list, dict)) else list(value) if isinstance(value, tuple) else text
 
 
-def _with_commas(text: str) -> Iterator[str]:
+def _with_commas(text: str) -> Iterator[str]:  # noqa: C901, PLR0912 - one branch per kind of mark
     """Yield the tokens of a ``repr`` with the commas that NumPy leaves out, and without ``array(..., dtype=object)``.
 
     Python joins ``'a' 'b'`` to one text, so that the commas must be there before it is evaluated.
     """
     at, ended, arrays, opened = 0, False, [], 0
-    tokens: list[str] = []
+    pieces: list[str] = []
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
@@ -70,34 +70,34 @@ def _with_commas(text: str) -> Iterator[str]:
                 at += 1
                 continue
             raise ValueError("not a repr")
-        at, token, kind = match.end(), match[0], match.lastgroup
-        if token in {"array"}:
+        at, piece, kind = match.end(), match[0], match.lastgroup
+        if piece == "array":
             if ended:
-                tokens.append(",")
+                pieces.append(",")
             ended = False
             continue
-        if token == "(":
+        if piece == "(":
             opened += 1
             if text[: match.start()].rstrip().endswith("array"):
                 arrays.append(opened)
                 continue
-        if token == ")":
+        if piece == ")":
             opened -= 1
             if arrays and arrays[-1] == opened + 1:
                 arrays.pop()
                 continue
-        if kind == "word" and (token.startswith("dtype=") or token == _LEFT_OUT):
-            if token == _LEFT_OUT:
+        if kind == "word" and (piece.startswith("dtype=") or piece == _LEFT_OUT):
+            if piece == _LEFT_OUT:
                 raise ValueError("the repr was shortened")
-            while tokens and tokens[-1] == ",":
-                tokens.pop()
+            while pieces and pieces[-1] == ",":
+                pieces.pop()
             continue
-        begins = kind != "mark" or token in "[{("
+        begins = kind != "mark" or piece in "[{("
         if ended and begins:
-            tokens.append(",")
-        tokens.append("None" if token in {"nan", "<NA>", "NaT"} else token)
-        ended = kind != "mark" or token in "]})"
-    yield from tokens
+            pieces.append(",")
+        pieces.append("None" if piece in {"nan", "<NA>", "NaT"} else piece)
+        ended = kind != "mark" or piece in "]})"
+    yield from pieces
 
 
 def without_surrogates(value: Any) -> Any:
@@ -117,7 +117,7 @@ def plain(value: Any) -> Any:
 
 
 def records(value: Any) -> Any:
-    """Return a struct of equally long lists (the legacy ``Sequence({...})``) as a list of structs; others as they are."""
+    """Return a struct of equally long lists (the legacy ``Sequence({...})``) as a list of structs; else the value."""
     if not isinstance(value, Mapping) or not value:
         return value
     columns = list(value.values())

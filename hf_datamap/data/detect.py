@@ -16,9 +16,9 @@ from typing import Any
 from hf_datamap.data import known_layouts as known
 from hf_datamap.data import names
 from hf_datamap.data.column_types import ListOf, is_conversation, is_side, is_texts, lookup, shown
+from hf_datamap.data.decode import decoded
 from hf_datamap.data.families import families, with_pair_scores
 from hf_datamap.data.label_columns import parallel_rewards, unread, with_reward_models
-from hf_datamap.data.decode import decoded
 from hf_datamap.data.layout import Layout
 from hf_datamap.data.paths import column_of, format_path, parse_paths
 from hf_datamap.data.refuse import grouping_of, refusal
@@ -76,7 +76,7 @@ def _of_splits(splits: Mapping[str, Any], sample: Any, *, images: bool) -> Layou
 
 
 def left_out(layout: Layout, kinds: Mapping[str, Any]) -> list[str]:
-    """Return columns that a layout does not read although their names and kinds say that they may belong to the prompt."""
+    """Return columns that are not read although their names and kinds say that they may belong to the prompt."""
     return [
         name
         for name, kind in kinds.items()
@@ -90,7 +90,6 @@ def left_out(layout: Layout, kinds: Mapping[str, Any]) -> list[str]:
 def _decide(sample: Sample, *, images: bool) -> Layout:
     reasons: list[LayoutError] = []
     accepted: list[Layout] = []
-    readable: set[Layout] = set()
     fitting = [(entry, needed) for entry in known.KNOWN if (needed := entry.needed) and _fits(sample, entry, needed)]
     read = [(needed, _accepted(known_layout(entry, sample), sample, reasons, known=True)) for entry, needed in fitting]
     kept = [(needed, layout) for needed, layout in read if layout is not None]
@@ -104,7 +103,7 @@ def _decide(sample: Sample, *, images: bool) -> Layout:
         accepted = [layout for guess in guesses if (layout := _accepted(guess, sample, reasons, known=False))]
     if not accepted:
         accepted = _nested(sample)
-    accepted = [layout for layout in accepted if not (layout in readable or readable.add(layout))]  # type: ignore[func-returns-value]
+    accepted = list(dict.fromkeys(accepted))
     if not accepted:
         raise _rejected(sample, reasons)
     if len(accepted) > 1:
@@ -166,7 +165,7 @@ def _probed(layout: Layout, sample: Sample, *, known: bool) -> Layout:
     reading = try_reading(probe, sample)
     if layout.label != "order" and layout.annotations:
         bare = try_reading(probe.but(annotations=None, label="scores", choices=(), scores="", classes=()), sample)
-        label_fault = _label_fault(layout, reading, bare)
+        label_fault = _label_fault(reading, bare)
         if label_fault and known:
             raise LayoutError(f"{', '.join(layout.annotations)}: {label_fault}")
         if label_fault:
@@ -180,7 +179,7 @@ def _probed(layout: Layout, sample: Sample, *, known: bool) -> Layout:
     return checked(layout, sample, reading) if reading.examples else layout
 
 
-def _label_fault(layout: Layout, reading: Reading, bare: Reading) -> str:
+def _label_fault(reading: Reading, bare: Reading) -> str:
     """Return why the label of a layout cannot be meant: sample rows that read without it fail, or none has one."""
     if len(reading.examples) < len(bare.examples):
         error = next(fault for fault in reading.faults if str(fault) not in set(map(str, bare.faults)))
@@ -215,9 +214,11 @@ def image_columns(sample: Sample) -> list[str]:
     for name, kind in sample.kinds.items():
         inner = kind.of if isinstance(kind, ListOf) else kind
         by_name = names.plain_name(name) in names.IMAGES
-        if inner == "media" or (by_name and kind != "null" and inner in ("text", "json", "other", "null", "media")):
-            columns.append(name)
-        elif by_name and isinstance(inner, dict):
+        if (
+            inner == "media"
+            or (by_name and kind != "null" and inner in ("text", "json", "other", "null", "media"))
+            or (by_name and isinstance(inner, dict))
+        ):
             columns.append(name)
     return columns
 
@@ -240,10 +241,13 @@ def _with_images(layout: Layout, sample: Sample, *, allowed: bool) -> Layout:
         raise LayoutError(
             f"the data is multimodal: {where} holds images or sound. A judge with vision=True sees the images, scores "
             "that ship with the data can be mapped (--scorer columns:...), and text_only=True has the text alone "
-            f"judged; to read it, detect_layout(ds, images=True). To judge the text alone: --layout {_flag(layout, spelled=True)}"
+            "judged; to read it, detect_layout(ds, images=True). To judge the text alone: --layout "
+            f"{_flag(layout, spelled=True)}"
         )
     paths = [format_path((name,)) for name in columns]
-    return layout.but(images=paths, multimodal=True, why=f"{layout.why}; images in {', '.join(columns) or 'the messages'}")
+    return layout.but(
+        images=paths, multimodal=True, why=f"{layout.why}; images in {', '.join(columns) or 'the messages'}"
+    )
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
@@ -267,7 +271,9 @@ def _ambiguous(sample: Sample, options: Sequence[Layout]) -> LayoutError:
     meanings = [(entries[layout.name].choose if layout.name in entries else "") or layout.why for layout in options]
     lines = [f"  --layout {_flag(layout)}   ({meant})" for layout, meant in zip(options, meanings, strict=True)]
     return LayoutError(
-        f"{len(options)} layouts fit these columns, choose one:\n" + "\n".join(lines) + f"\ncolumns: {shown(sample.kinds)}"
+        f"{len(options)} layouts fit these columns, choose one:\n"
+        + "\n".join(lines)
+        + f"\ncolumns: {shown(sample.kinds)}"
     )
 
 
@@ -303,8 +309,9 @@ def known_layout(entry: known.Known, sample: Sample | None = None) -> Layout:
             is_there = sample is None or all(sample.has(path) for path in bare)
             spec[key] = ",".join(bare) if is_there else None
     prompt = parse_paths(spec.get("prompt"))
-    is_there = [not path.endswith("?") or sample is None or sample.has(path[:-1]) for path in prompt]
-    spec["prompt"] = [path.removesuffix("?") for path, kept in zip(prompt, is_there, strict=True) if kept]
+    spec["prompt"] = [
+        path.removesuffix("?") for path in prompt if not path.endswith("?") or sample is None or sample.has(path[:-1])
+    ]
     layout = Layout(**spec, name=entry.name, why=f"the columns of {entry.what}")
     return layout if sample is None else _completed(layout, sample)
 
@@ -319,7 +326,9 @@ def _completed(layout: Layout, sample: Sample) -> Layout:
     extra: dict[str, Any] = {}
 
     def first(candidates: Sequence[str], accepts: Any) -> str | None:
-        found = next((name for name in names.named(kinds, candidates) if accepts(name) and name not in layout.columns), None)
+        found = next(
+            (name for name in names.named(kinds, candidates) if accepts(name) and name not in layout.columns), None
+        )
         return None if found is None else format_path((found,))
 
     if not layout.system:
@@ -356,7 +365,9 @@ def _with_context(layout: Layout, sample: Sample) -> Layout:
     contexts = [
         name
         for name in names.named(kinds, names.CONTEXTS)
-        if name not in used and (kinds[name] == "text" or is_texts(kinds[name])) and name in layout_context(layout, sample)
+        if name not in used
+        and (kinds[name] == "text" or is_texts(kinds[name]))
+        and name in layout_context(layout, sample)
     ]
     if contexts:
         paths = (*(format_path((name,)) for name in contexts), *layout.prompt)

@@ -45,10 +45,12 @@ class Image:
         """
         if self.data is not None:
             return self.data
+        if self.path is None:
+            raise RowError("the image is not in the row: a block stands for it, and no column holds it")
         if self.is_url:
             raise RowError("the image is a URL, and URLs are not fetched", str(self.path)[:80])
         try:
-            return Path(str(self.path)).read_bytes()
+            return Path(self.path).read_bytes()
         except OSError as error:
             raise RowError("the image file cannot be read", f"{str(self.path)[:80]}: {error.strerror}") from None
 

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_datamap.data import names
-from hf_datamap.data.column_types import ListOf, is_conversation, is_message, is_messages_object, is_side, is_texts, shown
+from hf_datamap.data.column_types import (
+    ListOf,
+    is_conversation,
+    is_message,
+    is_messages_object,
+    is_side,
+    is_texts,
+    shown,
+)
 from hf_datamap.data.label_columns import label_of_list, label_of_responses, scores_of_pair, struct_label
 from hf_datamap.data.layout import Layout
 from hf_datamap.data.paths import format_path, read_path
@@ -34,9 +42,7 @@ def prompt_candidates(sample: Sample) -> list[str]:
     """Return the columns that may hold the prompt, those of the first group of names that is there."""
     for group in (names.PROMPTS, names.OTHER_PROMPTS, names.HISTORIES):
         columns = [
-            name
-            for name in names.named(sample.kinds, group)
-            if sample.is_side(name) or is_texts(sample.kinds[name])
+            name for name in names.named(sample.kinds, group) if sample.is_side(name) or is_texts(sample.kinds[name])
         ]
         if group is names.OTHER_PROMPTS:
             columns = [name for name in columns if not is_conversation(sample.kinds[name])] or columns
@@ -87,7 +93,8 @@ def _one_of(sample: Sample, candidates: list[str]) -> str | None:
     if len(candidates) > 1:
         raise LayoutError(
             f"several columns could be the prompt: {', '.join(candidates)}; name one (or join them with |): "
-            f'--layout "prompt={candidates[0]},responses=...", in Python Layout(prompt={candidates[0]!r}, responses=...)'
+            f'--layout "prompt={candidates[0]},responses=...", '
+            f"in Python Layout(prompt={candidates[0]!r}, responses=...)"
             f"\ncolumns: {shown(sample.kinds)}"
         )
     return format_path((candidates[0],)) if candidates else None
@@ -167,7 +174,9 @@ def _pair_layouts(sample: Sample, pair: _Pair, *, alone: bool) -> Iterable[Layou
     numeric = any(kind in ("number", "flag") for kind in kinds)
     if numeric and not alone:
         return []
-    lists = [not sample.is_side(name) and isinstance(kind, ListOf) for name, kind in zip(pair.columns, kinds, strict=True)]
+    lists = [
+        not sample.is_side(name) and isinstance(kind, ListOf) for name, kind in zip(pair.columns, kinds, strict=True)
+    ]
     paths = [format_path((name,)) + ("[]" if many else "") for name, many in zip(pair.columns, lists, strict=True)]
     spoken = " and ".join(pair.columns)
     whole = [is_conversation(kind) or is_messages_object(kind) or kind == "json" for kind in kinds]
@@ -226,10 +235,8 @@ def _numbered(sample: Sample) -> list[Layout]:
 
 
 def _listed(sample: Sample) -> list[Layout]:
-    layouts: list[Layout] = []
-    for name in names.named(sample.kinds, names.LISTS):
-        if layout := _list_layout(sample, name):
-            layouts.append(layout)
+    named = names.named(sample.kinds, names.LISTS)
+    layouts = [layout for name in named if (layout := _list_layout(sample, name))]
     best = [layout for layout in layouts if layout.annotations or layout.label != "scores"] or layouts
     return best[:1] if len(best) > 1 and best[0].responses[0].startswith(("responses", "completions")) else best
 

@@ -152,7 +152,8 @@ KNOWN: Final[tuple[Known, ...]] = (
         also=("info",),
     ),
     _known(
-        "arena-conversations", "lmarena-ai/arena-human-preference, lmsys/chatbot_arena_conversations, mt_bench_human_judgments",
+        "arena-conversations",
+        "lmarena-ai/arena-human-preference, lmsys/chatbot_arena_conversations, lmsys/mt_bench_human_judgments",
         responses="conversation_a,conversation_b", annotations="winner", label="choice", turn="turn?",
     ),
     _known(
@@ -232,7 +233,8 @@ KNOWN: Final[tuple[Known, ...]] = (
     ),
     _known(
         "oasst-tree-meta", "OpenAssistant message trees with ranks in meta",
-        prompt="prompt.text", responses="prompt.replies[].text", annotations="prompt.replies[].meta.rank", label="ranks",
+        prompt="prompt.text", responses="prompt.replies[].text", annotations="prompt.replies[].meta.rank",
+        label="ranks",
     ),
     _known(
         "code-ultrafeedback", "coseal/CodeUltraFeedback (ratings in the order of their own)",

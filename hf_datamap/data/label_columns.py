@@ -61,7 +61,7 @@ def _choice_of(
     own.update({f"model_{mark.lower()}": place for place, mark in enumerate(marks) if mark.isdecimal()})
     for name in columns:
         path = name if lookup(sample.kinds, name) is not None and name not in sample.kinds else format_path((name,))
-        for spec in _interpretations(sample, path, own, marks, layout, series):
+        for spec in _interpretations(sample, path, own, marks, series):
             if _reads(sample, layout.but(**spec)):
                 return spec, ""
         values = sample.values(path)
@@ -83,7 +83,7 @@ def _choice_of(
 
 
 def _nested_choices(sample: Sample) -> list[str]:
-    """Return paths of labels inside structs and lists of structs: ``preference.winner``, ``annotations[].preferred``."""
+    """Return paths of labels inside structs and lists of them: ``preference.winner``, ``annotations[].preferred``."""
     paths = []
     for name in names.named(sample.kinds, (*names.CHOICES, *names.LIST_SCORES, "individual_preference", "annotators")):
         kind: Kind = sample.kinds[name]
@@ -96,7 +96,7 @@ def _nested_choices(sample: Sample) -> list[str]:
 
 
 def _interpretations(
-    sample: Sample, path: str, own: Mapping[str, Winner], marks: Sequence[str], layout: Layout, series: Sequence[Series]
+    sample: Sample, path: str, own: Mapping[str, Winner], marks: Sequence[str], series: Sequence[Series]
 ) -> list[dict[str, Any]]:
     """Return the ways in which a label column may name a response, the surest first."""
     values = [value for cell in sample.values(path) for value in _flat(cell)]
@@ -128,8 +128,10 @@ def _interpretations(
 
 def _flat(value: Any) -> list[Any]:
     value = decoded(value)
-    return [item for inner in value for item in _flat(inner)] if isinstance(value, (list, tuple)) else (
-        [] if value is None else [value]
+    return (
+        [item for inner in value for item in _flat(inner)]
+        if isinstance(value, (list, tuple))
+        else ([] if value is None else [value])
     )
 
 
@@ -168,7 +170,7 @@ SOFT_REASONS = ("the prompt is empty", "the row has no responses", "the row has 
 
 def is_soft(error: RowError) -> bool:
     """Tell whether a row cannot be read for lack of content, whatever the layout."""
-    return error.reason in SOFT_REASONS and error.seen in {"", "None"}
+    return "lone surrogates" in error.reason or (error.reason in SOFT_REASONS and error.seen in {"", "None"})
 
 
 def _score_series(sample: Sample, marks: Sequence[str], series: Sequence[Series]) -> tuple[str, list[str]] | None:
@@ -231,30 +233,8 @@ def scores_of_pair(layout: Layout, sample: Sample) -> Layout:
     pair = _pair_words(layout)
     if pair is None:
         return layout
-    found: list[tuple[int, str, list[str]]] = []
-    models: list[list[str]] = []
-    for inside in ((), *((name,) for name, kind in sample.kinds.items() if isinstance(kind, dict))):
-        fields = sample.kinds if not inside else sample.kinds[inside[0]]
-        assert isinstance(fields, Mapping)
-        by_words = {names.words(name): name for name in fields}
-        for words_of_name, name in by_words.items():
-            if pair[0] not in words_of_name:
-                continue
-            other = by_words.get(tuple(pair[1] if word == pair[0] else word for word in words_of_name))
-            company = [word for word in words_of_name if word != pair[0]]
-            ordered = (*names.SCORE_WORDS, *(f"{word}s" for word in names.SCORE_WORDS), *names.RANK_WORDS)
-            places = [ordered.index(word) for word in company if word in ordered]
-            if other is None or not places:
-                continue
-            paths = [(*inside, name), (*inside, other)]
-            kinds = [lookup(sample.kinds, format_path(path)) for path in paths]
-            if isinstance(kinds[0], dict) and isinstance(kinds[1], dict):
-                models += _by_reward_model(paths, kinds[0], kinds[1])
-            elif all(kind in _NUMBERS for kind in kinds):
-                rank = any(word in names.RANK_WORDS for word in company)
-                weight = min(places) + 100 * (len(company) - 1) + 1000 * len(inside)
-                found.append((weight, "ranks" if rank else "scores_or_order", [format_path(path) for path in paths]))
-    for _, rule, paths in sorted(found):
+    numbers, models = _pair_numbers(sample, pair)
+    for _, rule, paths in sorted(numbers):
         if not _are_numbers(sample, paths):
             continue
         if rule == "scores_or_order" and _against_the_order(sample, paths):
@@ -263,6 +243,32 @@ def scores_of_pair(layout: Layout, sample: Sample) -> Layout:
         why = f"{layout.why}; {'ranks' if rule == 'ranks' else 'scores'} in {paths[0]} and {paths[1]}"
         return layout.but(annotations=paths, label=rule, scores=scores, why=why)
     return with_reward_models(layout, [",".join(paths) for paths in models])
+
+
+def _pair_numbers(sample: Sample, pair: tuple[str, str]) -> tuple[list[tuple[int, str, list[str]]], list[list[str]]]:
+    """Return the numeric columns named after both sides (weight, rule, paths), and scores by reward model."""
+    numbers: list[tuple[int, str, list[str]]] = []
+    models: list[list[str]] = []
+    places: list[tuple[tuple[str, ...], Mapping[str, Kind]]] = [((), sample.kinds)]
+    places += [((name,), kind) for name, kind in sample.kinds.items() if isinstance(kind, dict)]
+    ordered = (*names.SCORE_WORDS, *(f"{word}s" for word in names.SCORE_WORDS), *names.RANK_WORDS)
+    for inside, fields in places:
+        by_words = {names.words(name): name for name in fields}
+        for own_words, name in by_words.items():
+            other = by_words.get(tuple(pair[1] if word == pair[0] else word for word in own_words))
+            company = [word for word in own_words if word != pair[0]]
+            weights = [ordered.index(word) for word in company if word in ordered]
+            if other is None or other == name or not weights:
+                continue
+            paths = [format_path((*inside, side)) for side in (name, other)]
+            kinds = [lookup(sample.kinds, path) for path in paths]
+            if isinstance(kinds[0], dict) and isinstance(kinds[1], dict):
+                models += _by_reward_model(((*inside, name), (*inside, other)), kinds[0], kinds[1])
+            elif all(kind in _NUMBERS for kind in kinds):
+                rank = any(word in names.RANK_WORDS for word in company)
+                weight = min(weights) + 100 * (len(company) - 1) + 1000 * len(inside)
+                numbers.append((weight, "ranks" if rank else "scores_or_order", paths))
+    return numbers, models
 
 
 def _by_reward_model(
@@ -356,7 +362,9 @@ def _parallel_specs(name: str, kind: Kind, ranks: bool, layout: Layout) -> list[
         return [{"annotations": f"{path}[]", "label": rule, **({"scores": ""} if flags or ranks else {})}]
     if isinstance(kind, ListOf) and isinstance(kind.of, dict):
         specs: list[dict[str, Any]] = []
-        scores = [field for field in names.named(kind.of, (*names.STRUCT_SCORES, "value")) if kind.of[field] in _NUMBERS]
+        scores = [
+            field for field in names.named(kind.of, (*names.STRUCT_SCORES, "value")) if kind.of[field] in _NUMBERS
+        ]
         models = names.named(kind.of, names.MODELS)
         stem = layout.responses[0].rpartition("[]")[0]
         if scores and models and layout.responses[0].count("[]") == 1 and "." in layout.responses[0]:

@@ -5,7 +5,7 @@
 ``ranks``            one number per response, lower is better (1 = best)
 ``order``            no column: the responses of the first path are preferred over all others (chosen, rejected)
 ``scores_or_order``  ``scores``, and ``order`` in rows where a score is missing
-``choice``           one value that names the best of the responses, or a tie; several columns (or a list) are votes, averaged
+``choice``           one value that names the best of the responses, or a tie; of several values, the mean
 ``votes``            a list of ``choice`` values, and a list of their status: discarded and drafted ones do not count
 ``names``            one value, then one per response: the best is the one whose value (the model's name) is the same
 ``text``             one value that repeats the best response word for word
@@ -20,6 +20,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -87,7 +88,7 @@ def _word(key: str) -> str:
     return re.sub(r"[^a-z0-9<>=~]+", "_", key).strip("_")
 
 
-def _from_words(key: str, choices: Mapping[str, Winner], count: int) -> Winner | None:
+def _from_words(key: str, choices: Mapping[str, Winner], count: int) -> Winner | None:  # noqa: PLR0911
     word = _word(key)
     if word in choices:
         return choices[word]
@@ -138,7 +139,7 @@ def _ranks(cells: Sequence[Any], count: int, choices: Mapping[str, Winner]) -> A
     return None if values is None else [None if value is None else -value for value in values]
 
 
-def _scores_or_order(cells: Sequence[Any], count: int, choices: Mapping[str, Winner]) -> Annotations:
+def _scores_or_order(cells: Sequence[Any], count: int, _: Mapping[str, Winner]) -> Annotations:
     values = _numbers(cells, count)
     if values is None or None in values:
         # The order of the columns is a label of its own: a missing score does not take it away.
@@ -151,7 +152,7 @@ def _votes_of(cells: Sequence[Any]) -> list[Any]:
     for cell in cells:
         if isinstance(cell, (list, tuple)):
             votes.extend(_votes_of(cell))
-        elif cell is not None and cell != "" and cell == cell:
+        elif cell is not None and cell != "" and not (isinstance(cell, float) and math.isnan(cell)):
             votes.append(cell)
     return votes
 
@@ -182,13 +183,13 @@ def _names(cells: Sequence[Any], count: int, choices: Mapping[str, Winner]) -> A
         names = list(names[0])
     matching = [place for place, name in enumerate(names[:count]) if _same(name, value)]
     if len(matching) == 1:
-        return _shares(matching[0], count)
+        return list(_shares(matching[0], count))
     if len(matching) > 1 and len(matching) == count:
-        return _shares(TIE, count)  # both responses are of the winner: the label does not tell them apart
-    return _shares(_winner(value, choices, count), count)
+        return list(_shares(TIE, count))  # both responses are of the winner: the label does not tell them apart
+    return list(_shares(_winner(value, choices, count), count))
 
 
-def _text(cells: Sequence[Any], count: int, choices: Mapping[str, Winner]) -> Annotations:
+def _text(cells: Sequence[Any], count: int, _: Mapping[str, Winner]) -> Annotations:
     value, *texts = cells
     if value is None:
         return None

@@ -13,10 +13,11 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 PROMPTS: Final = ("prompt", "instruction", "question", "query", "input")
 #: Further names of prompts, looked at when none of `PROMPTS` is there.
 OTHER_PROMPTS: Final = (
-    "user_prompt", "problem", "user_input", "user_query", "user_question", "user_message", "user_instruction", "request",
-    "user_request", "original_prompt", "prompt_text", "input_text", "question_text", "instruction_text", "task_prompt",
-    "problem_statement", "task_description", "human", "user", "src", "full_prompt", "input_prompt", "prompts", "task",
-    "questions", "orig_instruction", "orig_prompt", "orig_question", "body", "selftext", "post_text", "query_text",
+    "user_prompt", "problem", "user_input", "user_query", "user_question", "user_message", "user_instruction",
+    "request", "user_request", "original_prompt", "prompt_text", "input_text", "question_text", "instruction_text",
+    "task_prompt", "problem_statement", "task_description", "human", "user", "src", "full_prompt", "input_prompt",
+    "prompts", "task", "questions", "orig_instruction", "orig_prompt", "orig_question", "body", "selftext",
+    "post_text", "query_text",
 )  # fmt: skip
 #: Prompt columns that hold turns, looked at when none of the above is there.
 HISTORIES: Final = ("messages", "conversations", "conversation", "context", "history", "post", "dialogue", "dialog")
@@ -33,18 +34,24 @@ CONTEXTS: Final = (
 )  # fmt: skip
 #: Names of texts that may belong to the prompt although no rule reads them: they are pointed out, not guessed at.
 SUSPECTS: Final = frozenset(
-    (*PROMPTS, *OTHER_PROMPTS, *HISTORIES, *EARLIER_TURNS, *CONTEXTS, "prefix", "persona", "profile", "few_shot",
-     "examples", "demonstrations", "hint", "hints", "table", "options", "choices", "test", "tests", "starter_code")
+    {
+        *PROMPTS, *OTHER_PROMPTS, *HISTORIES, *EARLIER_TURNS, *CONTEXTS, "prefix", "persona", "profile", "few_shot",
+        "examples", "demonstrations", "hint", "hints", "table", "options", "choices", "test", "tests",
+        "starter_code",
+    }
 )  # fmt: skip
 SYSTEMS: Final = (
-    "system", "system_prompt", "system_message", "system_instruction", "system_instructions", "sys_prompt", "sysprompt",
+    "system", "system_prompt", "system_message", "system_instruction", "system_instructions", "sys_prompt",
+    "sysprompt",
 )  # fmt: skip
 PREFIXES: Final = ("prefix", "response_prefix", "partial_response", "initial_steps")
 TOOLS: Final = ("tools", "functions", "available_tools", "tool_definitions", "function_definitions")
 IMAGES: Final = frozenset(
-    ("image", "images", "img", "imgs", "image_path", "image_paths", "image_url", "image_urls", "image_file",
-     "image_files", "image_bytes", "image_base64", "picture", "pictures", "photo", "photos", "screenshot", "screenshots",
-     "img_path", "image_list", "image_0", "image_1", "image_2")
+    {
+        "image", "images", "img", "imgs", "image_path", "image_paths", "image_url", "image_urls", "image_file",
+        "image_files", "image_bytes", "image_base64", "picture", "pictures", "photo", "photos", "screenshot",
+        "screenshots", "img_path", "image_list", "image_0", "image_1", "image_2",
+    }
 )  # fmt: skip
 MEDIA: Final = frozenset(("video", "videos", "audio", "audios", "video_path", "audio_path", "speech"))
 
@@ -61,10 +68,12 @@ PAIRS: Final = (
 )  # fmt: skip
 #: Words that may stand beside those of `PAIRS` in the name of a response.
 PAIR_STEMS: Final = frozenset(
-    ("response", "responses", "answer", "answers", "output", "outputs", "completion", "completions", "text", "texts",
-     "message", "messages", "conversation", "conversations", "conv", "reply", "summary", "generation", "generations",
-     "sample", "dialogue", "dialog", "content", "code", "solution", "trajectory", "assistant", "y", "turn", "option",
-     "edited", "example", "examples", "sentence", "translation", "chat", "resp", "ans")
+    {
+        "response", "responses", "answer", "answers", "output", "outputs", "completion", "completions", "text",
+        "texts", "message", "messages", "conversation", "conversations", "conv", "reply", "summary", "generation",
+        "generations", "sample", "dialogue", "dialog", "content", "code", "solution", "trajectory", "assistant", "y",
+        "turn", "option", "edited", "example", "examples", "sentence", "translation", "chat", "resp", "ans",
+    }
 )  # fmt: skip
 #: Pairs that say too little without one of `PAIR_STEMS`.
 WEAK_PAIRS: Final = frozenset(
@@ -74,29 +83,35 @@ WEAK_PAIRS: Final = frozenset(
 
 #: Words for a response in the name of a numbered or lettered column: ``answer_a``, ``response1``, ``prediction 3``.
 STEMS: Final = frozenset(
-    ("response", "answer", "output", "completion", "prediction", "generation", "candidate", "reply", "summary", "sample",
-     "continuation", "rollout", "solution", "translation", "hypothesis", "assistant", "resp", "result")
+    {
+        "response", "answer", "output", "completion", "prediction", "generation", "candidate", "reply", "summary",
+        "sample", "continuation", "rollout", "solution", "translation", "hypothesis", "assistant", "resp", "result",
+    }
 )  # fmt: skip
 #: Words that may stand beside those of `STEMS`.
 STEM_COMPANY: Final = frozenset(
-    ("model", "llm", "ai", "bot", "assistant", "orig", "original", "generated", "candidate", "system", "text", "final",
-     "raw", "human", "ref", "from", "chat", "agent", "the", "full")
+    {
+        "model", "llm", "ai", "bot", "assistant", "orig", "original", "generated", "candidate", "system", "text",
+        "final", "raw", "human", "ref", "from", "chat", "agent", "the", "full",
+    }
 )  # fmt: skip
 #: Label columns beside several responses, the first that can be read is taken.
 CHOICES: Final = (
     "winner", "label", "preference", "choice", "better", "preferred", "verdict", "chosen", "comparison", "best",
-    "preferred_response", "better_response", "chosen_response", "human_preference", "human_label", "selected", "labels",
-    "judgment", "judgement", "decision", "selection", "overall_preference", "winning_model", "winner_model",
-    "preferred_model", "better_model", "best_response", "chosen_model", "answer_preference", "orig_preference", "rating",
-    "human_choice", "annotation", "human_annotation", "majority_vote", "majority", "gold_label", "ground_truth_label",
-    "preferred_answer", "better_answer", "preferred_output", "better_output", "human_judgment", "human_verdict", "vote",
-    "votes", "preferred_completion", "gpt4_preference", "expert_preference", "result", "outcome",
+    "preferred_response", "better_response", "chosen_response", "human_preference", "human_label", "selected",
+    "labels", "judgment", "judgement", "decision", "selection", "overall_preference", "winning_model",
+    "winner_model", "preferred_model", "better_model", "best_response", "chosen_model", "answer_preference",
+    "orig_preference", "rating", "human_choice", "annotation", "human_annotation", "majority_vote", "majority",
+    "gold_label", "ground_truth_label", "preferred_answer", "better_answer", "preferred_output", "better_output",
+    "human_judgment", "human_verdict", "vote", "votes", "preferred_completion", "gpt4_preference",
+    "expert_preference", "result", "outcome",
 )  # fmt: skip
 #: Columns that name a response by its place: numbers, counted from 0 or from 1.
 INDICES: Final = (
-    "best", "best_index", "best_idx", "chosen_index", "chosen_idx", "preferred_index", "preferred_idx", "winner_index",
-    "winner_idx", "better_index", "best_id", "chosen_id", "better_response_id", "preferred_response_id", "best_response",
-    "best_of_n_index", "label_index", "selected_index", "winner_id", "preferred_id", "chosen", "better_id",
+    "best", "best_index", "best_idx", "chosen_index", "chosen_idx", "preferred_index", "preferred_idx",
+    "winner_index", "winner_idx", "better_index", "best_id", "chosen_id", "better_response_id",
+    "preferred_response_id", "best_response", "best_of_n_index", "label_index", "selected_index", "winner_id",
+    "preferred_id", "chosen", "better_id",
 )  # fmt: skip
 #: List columns of responses, and the field names of a response within a list of structs.
 LISTS: Final = (
@@ -104,19 +119,21 @@ LISTS: Final = (
     "response", "all_responses", "all_generated_responses", "model_responses", "model_outputs", "predictions",
     "continuations", "sampled_responses", "replies", "solutions", "candidate_responses", "generated_responses",
     "generated_text", "generated_texts", "choices_text", "response_list", "completion", "summaries", "translations",
-    "hypotheses", "comments", "new_generations", "trajectories", "conversations_list", "ranked_responses", "llm_responses",
+    "hypotheses", "comments", "new_generations", "trajectories", "conversations_list", "ranked_responses",
+    "llm_responses",
 )  # fmt: skip
 LIST_TEXTS: Final = (
     "response", "text", "answer", "completion", "output", "content", "generation", "response_text", "answer_text",
-    "message", "body", "reply", "generated_text", "value", "summary", "messages", "conversation", "candidate", "translation",
-    "solution", "prediction", "model_output",
+    "message", "body", "reply", "generated_text", "value", "summary", "messages", "conversation", "candidate",
+    "translation", "solution", "prediction", "model_output",
 )  # fmt: skip
 #: Score columns parallel to `LISTS`, or score fields within their structs; those of ranks are lower for better.
 LIST_SCORES: Final = (
     "annotations", "scores", "ratings", "rating", "rewards", "preferences", "preference", "score", "reward",
-    "all_rm_scores", "rm_scores", "reward_scores", "human_scores", "human_ratings", "labels", "label", "grades", "votes",
-    "upvotes", "overall_scores", "quality", "quality_scores", "returns", "accuracies", "correctness", "is_correct",
-    "annotation", "sort", "points", "response_scores", "completion_scores", "values", "acc", "overall_ratings",
+    "all_rm_scores", "rm_scores", "reward_scores", "human_scores", "human_ratings", "labels", "label", "grades",
+    "votes", "upvotes", "overall_scores", "quality", "quality_scores", "returns", "accuracies", "correctness",
+    "is_correct", "annotation", "sort", "points", "response_scores", "completion_scores", "values", "acc",
+    "overall_ratings",
 )  # fmt: skip
 LIST_RANKS: Final = ("ranks", "rank", "response_ranks", "human_ranks", "rankings")
 STRUCT_SCORES: Final = (
@@ -132,7 +149,18 @@ SCORE_WORDS: Final = (
 )  # fmt: skip
 RANK_WORDS: Final = ("rank", "ranking", "position")
 #: Fields that sum up a struct of scores.
-TOTALS: Final = ("overall", "overall_score", "total", "total_score", "score", "average", "mean", "avg", "final_score", "rating")
+TOTALS: Final = (
+    "overall",
+    "overall_score",
+    "total",
+    "total_score",
+    "score",
+    "average",
+    "mean",
+    "avg",
+    "final_score",
+    "rating",
+)
 MODELS: Final = ("model", "generator", "model_name", "assistant", "system", "source")
 MODEL_LISTS: Final = ("models", "model_names", "generators", "model")
 

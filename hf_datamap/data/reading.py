@@ -225,11 +225,8 @@ class Reader:
         waiting = iter(pictures)
         prompt: list[Message] = []
         for message in dialogue.prompt:
-            images = [image if image != Image() else next(waiting, None) for image in message.get("images", ())]
-            if any(image is None for image in images):
-                raise RowError("the messages have more images than the row")
-            kept = tuple(image for image in images if image is not None)
-            prompt.append({**message, "images": kept} if kept else message)
+            images = tuple(image if image != Image() else next(waiting, image) for image in message.get("images", ()))
+            prompt.append({**message, "images": images} if images else message)
         if rest := tuple(waiting):
             last = max((place for place, message in enumerate(prompt) if message["role"] == "user"), default=None)
             if last is not None:

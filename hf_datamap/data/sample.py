@@ -90,7 +90,7 @@ def take_sample(source: Any, rows: Sequence[Mapping[str, Any]] = ()) -> Sample:
         rows = rows or [features]
         features = None
     declared = {str(name): kind_of_feature(feature) for name, feature in (features or {}).items()}
-    names = [name for name in declared or dict.fromkeys(name for row in rows for name in row)]
+    names = list(declared or dict.fromkeys(name for row in rows for name in row))
     names = [name for name in names if not name.startswith("datamap_")]  # what a map has added is not read again
     if not names:
         raise LayoutError("the dataset has no columns")

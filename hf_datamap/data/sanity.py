@@ -1,6 +1,6 @@
 """Sanity of a reading: sample rows as read, looked at with the eyes of somebody who knows what data look like.
 
-Where the right reading is certain it is mended (`REPAIRS`), where it is not the layout is refused with the column's name.
+Where the right reading is certain it is mended (`REPAIRS`); where it is not, the layout is refused by column.
 """
 
 from __future__ import annotations
@@ -93,8 +93,9 @@ def columns_in_a_row(layout: Layout, sample: Sample) -> None:
     texts = all(isinstance(item, str) for cells in rows for cell in cells if isinstance(cell, list) for item in cell)
     if rows and texts and all(len(each) == 1 and min(each) > 1 for each in lengths):
         raise LayoutError(
-            f"each row holds lists of prompts and responses of the same length ({', '.join(paths)}): the data is oriented "
-            "by column, and was read as one row; write one object per row (JSON Lines), or Dataset.from_dict(columns)"
+            f"each row holds lists of prompts and responses of the same length ({', '.join(paths)}): "
+            "the data is oriented by column, and was read as one row; write one object per row (JSON Lines), or "
+            "Dataset.from_dict(columns)"
         )
 
 

@@ -28,7 +28,10 @@ _ORDINALS = {"one": "1", "two": "2", "three": "3", "first": "1", "second": "2", 
 
 
 def series_of(columns: Iterable[str]) -> list[Series]:
-    """Return all series of names: ``answer_a`` to ``answer_d``, ``response1`` and ``response2``, ``y_01`` to ``y_12``."""
+    """Return all series of names: ``answer_a`` to ``answer_d``, ``response1`` and ``response2``, ``y_01`` to ``y_12``.
+
+    A series begins with 0 or 1 (or the letter a) and has no gaps.
+    """
     members: dict[tuple[tuple[str, ...], tuple[str, ...], str], dict[int, tuple[str, str]]] = {}
     for column in columns:
         found = names.words(column)

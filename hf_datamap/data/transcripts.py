@@ -28,7 +28,10 @@ _STARTS: Final = (
 _SCHEMES: Final = (
     (re.compile(r"(?:^|\n\n) *(Human|Assistant|System):"), re.compile(r"$^")),
     (re.compile(r"<\|im_start\|>\s*(\w+)[ \n]"), re.compile(r"<\|im_end\|>\s*")),
-    (re.compile(r"<\|start_header_id\|>\s*(\w+)\s*<\|end_header_id\|>"), re.compile(r"<\|eot_id\|>|<\|begin_of_text\|>")),
+    (
+        re.compile(r"<\|start_header_id\|>\s*(\w+)\s*<\|end_header_id\|>"),
+        re.compile(r"<\|eot_id\|>|<\|begin_of_text\|>"),
+    ),
     (re.compile(r"<\|(user|assistant|system|prompter)\|>"), re.compile(r"</s>|<\|end\|>|<\|endoftext\|>|<\|eot\|>")),
     (re.compile(r"<start_of_turn>(user|model)\n"), re.compile(r"<end_of_turn>|<bos>|<eos>")),
     (re.compile(r"### ?(Human|User|Assistant|System|Instruction|Response):"), re.compile(r"</s>$")),
