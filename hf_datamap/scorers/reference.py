@@ -8,12 +8,14 @@ from typing import Final
 
 from hf_datamap.data import Example, Layout, Message, parse_paths
 from hf_datamap.engine.endpoint import Endpoint
+from hf_datamap.engine.reply import read_completion
 from hf_datamap.engine.task import JSON, Answer, Answerer, Score, Task
+from hf_datamap.engine.token_counts import tokens_used
 from hf_datamap.errors import ScorerError, Unanswered
 from hf_datamap.scorers.base import Scorer, describe, has_text
 from hf_datamap.scorers.embedders import DEFAULT_EMBEDDER, RougeL, SentenceEmbedder, Similarity
-from hf_datamap.scorers.judge_prompt import clean, tokens_of
-from hf_datamap.scorers.judge_reply import content, tokens_used
+from hf_datamap.scorers.fence import clean
+from hf_datamap.scorers.judge_prompt import tokens_of
 
 #: Ours, after what the paper says of theirs: accurate, relevant, positive, engaging, educational, helpful information.
 _SYSTEM: Final = (
@@ -195,12 +197,13 @@ class ReferenceWriter(Answerer):
         }
         if self.temperature is not None:
             body["temperature"] = self.temperature
-        reply = await self.endpoint.chat(body)
-        try:
-            text, _ = content(reply, cut_off_is_fine=True)
-        except Unanswered as error:
-            raise Unanswered(f"no reference was written: {error}") from None
-        return Answer(text, *tokens_used(reply))
+        completion = await self.endpoint.chat(body)
+        reply = read_completion(completion)
+        if reply.problem:
+            trouble = Unanswered(f"no reference was written: {reply.problem}")
+            trouble.spent = tokens_used(completion)  # paid for all the same
+            raise trouble
+        return Answer(reply.text, *tokens_used(completion))
 
     async def close(self) -> None:
         """Close the connections of the running loop."""

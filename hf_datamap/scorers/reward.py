@@ -12,7 +12,7 @@ from hf_datamap.engine.endpoint import Endpoint
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import ScorerError, Unanswered
 from hf_datamap.scorers.base import Scorer, has_text
-from hf_datamap.scorers.judge_prompt import clean
+from hf_datamap.scorers.fence import clean
 
 if TYPE_CHECKING:
     from torch import Tensor
