@@ -113,9 +113,7 @@ def _none(context: AuditContext, why: str) -> tuple[Suspects, None]:
     return Suspects.none(context.view.where), None
 
 
-def decide(
-    model: LabelErrorModel, margin: np.ndarray, options: SuspectOptions
-) -> tuple[np.ndarray, np.ndarray, float]:
+def decide(model: LabelErrorModel, margin: np.ndarray, options: SuspectOptions) -> tuple[np.ndarray, np.ndarray, float]:
     """Probability of a wrong label, who is a suspect, and the probability from which.
 
     Without a review a suspect must pass two rules: the probability, and confident learning's cut unless the
