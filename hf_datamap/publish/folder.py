@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -155,9 +154,16 @@ def write_parts(data: Path, sample: Path, split: str, data_map: DataMap, out: Pa
 
 def without_secrets(data_map: DataMap) -> DataMap:
     """Return a map whose provenance holds no secret: the address of a source, or an option, may have carried one."""
-    text = json.dumps(data_map.provenance)
-    masked = mask(text)
-    return data_map if masked == text else data_map.model_copy(update={"provenance": json.loads(masked)})
+    masked = _masked(data_map.provenance)
+    return data_map if masked == data_map.provenance else data_map.model_copy(update={"provenance": masked})
+
+
+def _masked(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, Mapping):
+        return {mask(str(key)): _masked(item) for key, item in value.items()}
+    return [_masked(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _check_card(out: Path) -> None:
