@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
+from hf_datamap.errors import MapError
+
 if TYPE_CHECKING:
     from datasets import Features
 
@@ -180,7 +182,13 @@ def margin(scores: np.ndarray, annotations: np.ndarray) -> np.ndarray:
 
 def floats(table: pa.Table, name: str) -> np.ndarray:
     """A column as float32, NaN for null."""
-    column = table[name].cast(pa.float32())
+    try:
+        column = table[name].cast(pa.float32())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise MapError(
+            f"the dataset has a column {name} of type {table[name].type}, which is not the map's (numbers): rename or "
+            "remove it, and map the dataset again"
+        ) from None
     return np.asarray(column.fill_null(np.nan).to_numpy()) if column.null_count else np.asarray(column.to_numpy())
 
 

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 
+from hf_datamap.data.card_yaml import front_matter
 from hf_datamap.data.exchange import settle
 from hf_datamap.data.paths import without_surrogates
-from hf_datamap.errors import SourceError
+from hf_datamap.errors import CardError, SourceError
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -294,18 +295,39 @@ def _card_configs(path: Path) -> list[str]:
     card = path / "README.md"
     if not card.is_file():
         return []
-    import yaml
-
-    text = card.read_text(encoding="utf-8", errors="replace")
-    match = re.match(r"---\s*\n(.*?)\n---", text, re.DOTALL)
     try:
-        facts = yaml.safe_load(match[1]) if match else None
-    except yaml.YAMLError:
-        return []
-    configs = facts.get("configs") if isinstance(facts, dict) else None
+        configs = front_matter(card.read_text(encoding="utf-8", errors="replace")).get("configs")
+    except CardError as error:  # datasets would read the same YAML, without bounds
+        raise SourceError(f"{card} cannot be used: {error}. Correct it, or move it away") from None
+    for config in configs if isinstance(configs, list) else []:
+        _refuse_outside(path, config)
     named = [c for c in configs if isinstance(c, dict)] if isinstance(configs, list) else []
     named.sort(key=lambda c: not c.get("default", False))
     return [str(c["config_name"]) for c in named if "config_name" in c and "data_files" in c]
+
+
+def _refuse_outside(folder: Path, config: Any) -> None:
+    """Refuse a configuration of a folder's card that reads files of somewhere else.
+
+    Raises:
+        SourceError: names the pattern.
+    """
+    patterns: list[Any] = [config]
+    while patterns:
+        item = patterns.pop()
+        if isinstance(item, Mapping):
+            patterns += [item[key] for key in ("data_files", "data_dir", "path") if key in item]
+            if not {"data_files", "path"} & item.keys():
+                patterns += [value for key, value in item.items() if key not in ("config_name", "split", "data_dir")]
+        elif isinstance(item, list):
+            patterns += item
+        elif isinstance(item, str) and (
+            "://" in item or "::" in item or item.startswith(("/", "~", "\\")) or ".." in re.split(r"[/\\]", item)
+        ):
+            raise SourceError(
+                f"{folder / 'README.md'} names data outside of its folder: {item[:200]!r}. A folder's own card may "
+                "only name files in it; open the other file by itself if you trust it"
+            )
 
 
 # --- the Hub ----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from hf_datamap.data import columns
 from hf_datamap.data.exchange import is_vacant, replaced_together, settle
 from hf_datamap.data.shards import by_split, decoded_bytes, decoded_bytes_of_file, splits_of, write_splits
 from hf_datamap.datamap.datamap import DataMap
-from hf_datamap.errors import MapError, SourceError
+from hf_datamap.errors import CardError, MapError, SourceError
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -78,6 +78,7 @@ def check_folder(out: Path, job: Mapping[str, Any], *, overwrite: bool = False) 
     settle(out)
     if not (out / MAP_FILE).is_file():
         raise SourceError(f"--out {out} holds files that are no map ({MAP_FILE} is missing); name another folder")
+    _check_card(out)
     if overwrite:
         return
     provenance = DataMap.load(out / MAP_FILE).provenance
@@ -150,10 +151,27 @@ def write_parts(data: Path, sample: Path, split: str, data_map: DataMap, out: Pa
         shutil.move(data, new / DATA)
 
 
+def _check_card(out: Path) -> None:
+    """Make sure that the card of a folder can be merged into.
+
+    Raises:
+        SourceError: it is broken.
+    """
+    from hf_datamap.publish.card import check_mergeable
+
+    try:
+        check_mergeable(_card_of(out))
+    except CardError as error:
+        raise SourceError(f"the card in --out {out} cannot be merged into: {error}") from None
+
+
 def _card_of(folder: Path) -> str:
     """The card of a folder as it is in the file (line ends too), empty when there is none."""
     path = folder / CARD
-    return path.read_bytes().decode("utf-8") if path.is_file() else ""
+    try:
+        return path.read_bytes().decode("utf-8") if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}): correct it first") from None
 
 
 def _read(files: Sequence[Path], split: str, names: list[str] | None = None, every: int = 1) -> Dataset:

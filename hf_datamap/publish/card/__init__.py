@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_datamap.data.shards import decoded_bytes, splits_of
 from hf_datamap.datamap.index import index_dataset, layout_of
+from hf_datamap.errors import CardError
 from hf_datamap.publish.card.facts import Facts, gather_facts
 from hf_datamap.publish.card.frontmatter import FrontMatter
 from hf_datamap.publish.card.metadata import Config, update
@@ -20,7 +21,7 @@ from hf_datamap.publish.card.render import (
     strip_sections,
     template,
 )
-from hf_datamap.publish.card.validate import card_problems
+from hf_datamap.publish.card.validate import card_problems, config_refusals
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -33,6 +34,7 @@ __all__ = [
     "Facts",
     "FrontMatter",
     "card_problems",
+    "check_mergeable",
     "compose_card",
     "gather_facts",
     "link_space",
@@ -75,6 +77,18 @@ def render(
     return compose_card(
         gather_facts(index_dataset(ds, layout_of(data_map.provenance)), data_map), [config], target, existing
     )
+
+
+def check_mergeable(existing: str) -> None:
+    """Make sure that a card can be merged into, before anything is spent on what will be merged.
+
+    Raises:
+        CardError: its YAML or markers are broken, or its configurations have another form than the Hub's.
+    """
+    front = FrontMatter(existing)
+    if wrong := config_refusals(front.data):
+        raise CardError("; ".join(wrong))
+    strip_sections(front)
 
 
 def compose_card(
