@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 
 from hf_datamap.data.card_yaml import front_matter
+from hf_datamap.data.decode import without_surrogates
 from hf_datamap.data.exchange import settle
-from hf_datamap.data.paths import without_surrogates
 from hf_datamap.errors import CardError, SourceError
 
 if TYPE_CHECKING:
