@@ -61,6 +61,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.scorers.embedders import ServedEmbedder as ServedEmbedder
     from hf_datamap.scorers.judge import LLMJudge as LLMJudge
     from hf_datamap.scorers.local import LocalJudge as LocalJudge
+    from hf_datamap.scorers.pairwise import PairwiseJudge as PairwiseJudge
     from hf_datamap.scorers.panel import Panel as Panel
     from hf_datamap.scorers.reference import ReferenceScorer as ReferenceScorer
     from hf_datamap.scorers.reference import ReferenceWriter as ReferenceWriter
@@ -133,6 +134,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scorers.embedders": ["RougeL", "SentenceEmbedder", "ServedEmbedder"],
         "scorers.judge": ["LLMJudge"],
         "scorers.local": ["LocalJudge"],
+        "scorers.pairwise": ["PairwiseJudge"],
         "scorers.panel": ["Panel"],
         "scorers.reference": ["ReferenceScorer", "ReferenceWriter"],
         "scorers.registry": ["auto_scorer"],
