@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.data.group_rows import group_rows as group_rows
     from hf_datamap.data.inspect import inspect_dataset as inspect_dataset
     from hf_datamap.data.layout import Layout as Layout
+    from hf_datamap.data.load import load_source as load_source
     from hf_datamap.data.parse import parse_layout as parse_layout
     from hf_datamap.datamap.datamap import DataMap as DataMap
     from hf_datamap.datamap.index import build_index as build_index
@@ -99,6 +100,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "data.group_rows": ["group_rows"],
         "data.inspect": ["inspect_dataset"],
         "data.layout": ["Layout"],
+        "data.load": ["load_source"],
         "data.parse": ["parse_layout"],
         "datamap.datamap": ["DataMap"],
         "datamap.index": ["build_index"],
