@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hf_datamap.data.dataset import AnyDataset
     from hf_datamap.datamap.points import AnyPoints
 
+_WIDE_TIE: Final = Fraction(1, 3)  # share of the mapped rows on one value from which on a cut through it says little
 _DEEPEST: Final = 60  # a provenance record is six or seven deep
 
 
@@ -154,6 +155,18 @@ class DataMap(FrozenModel):
             "mean": self.mean.value if self.mean else None,
         }
 
+    @property
+    def arbitrary(self) -> tuple[str, ...]:
+        """What to know of a cut that runs through one value of a third or more of the mapped rows: a sentence each."""
+        sentences = []
+        for name, boundary in (("variance", self.variance), ("mean", self.mean)):
+            if boundary and 0 < boundary.below < boundary.ties and boundary.ties >= _WIDE_TIE * self.mapped:
+                sentences.append(
+                    f"the cut by {name} is arbitrary: {boundary.ties:,} of {self.mapped:,} mapped rows have the value "
+                    f"{boundary.value:.6g}, and row order alone puts {boundary.below:,} of them on the lower side"
+                )
+        return tuple(sentences)
+
     def codes(self, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
         """Return the region of each point as an index into `hf_datamap.data.columns.REGIONS` (int8).
 
@@ -273,6 +286,7 @@ class DataMap(FrozenModel):
                 lines.append(
                     f"  {name} boundary {boundary.value:.6g} ({boundary.ties:,} rows on it, {boundary.below:,} below)"
                 )
+        lines += [f"  {sentence}" for sentence in self.arbitrary]
         if self.label_basis.reason == SAME:
             lines.append(f"  labels {SAME}")
         return "\n".join(lines)
