@@ -281,7 +281,7 @@ def _title_case() -> Check:
         words = [word for word in words_of(view.text) if word[0].isalpha()]
         # Articles, conjunctions and short prepositions may be lower case, but not at the start.
         return bool(words) and all(
-            word[0].isupper() or not word[0].islower() or (place > 0 and word.lower() in MINOR_WORDS)
+            any(map(str.isupper, word)) or not word[0].islower() or (place > 0 and word in MINOR_WORDS)
             for place, word in enumerate(words)
         )
 
