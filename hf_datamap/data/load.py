@@ -9,12 +9,14 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 
 from hf_datamap.data.card_yaml import front_matter
 from hf_datamap.data.decode import without_surrogates
 from hf_datamap.data.exchange import settle
+from hf_datamap.data.shards import split_name
 from hf_datamap.errors import CardError, SourceError
 
 if TYPE_CHECKING:
@@ -86,9 +88,22 @@ def load_source(
     return _hub(name, split, config, revision, streaming=streaming)
 
 
-def parquet_shards(
+@dataclass(frozen=True)
+class ParquetSplit:
+    """One split of a dataset that is kept in Parquet.
+
+    Attributes:
+        name: of the split.
+        files: its files, or their ``hf://`` URLs, in row order.
+    """
+
+    name: str
+    files: list[str]
+
+
+def parquet_split(
     source: str | Path, split: str | None = None, config: str | None = None, revision: str | None = None
-) -> list[str] | None:
+) -> ParquetSplit | None:
     """Return the Parquet files (or their ``hf://`` URLs) that one split of a dataset consists of, in order.
 
     Args:
@@ -111,7 +126,7 @@ def parquet_shards(
     files = getattr(reader, "kwargs", {}).get("files")
     if not any(kind.__module__.endswith(".parquet") for kind in type(builder).__mro__) or not files:
         return None
-    return [str(file) for file in files]
+    return ParquetSplit(split_name(stream.split), [str(file) for file in files])
 
 
 def _loader(path: Path) -> str | None:
