@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import logging
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from hf_datamap.data.card_yaml import front_matter
-from hf_datamap.data.decode import without_surrogates
+from hf_datamap.data.csv_options import all_text, csv_options
 from hf_datamap.data.exchange import settle
+from hf_datamap.data.file_text import plain_suffix
+from hf_datamap.data.json_rows import changed_texts, dataset_of_rows, shape_of
 from hf_datamap.errors import CardError, SourceError
 
 if TYPE_CHECKING:
@@ -32,14 +31,26 @@ LOADERS: Final = {
     ".ndjson": "json",
     ".json": "json",
     ".json.gz": "json",
+    ".jsonl.bz2": "json",
+    ".jsonl.xz": "json",
+    ".ndjson.gz": "json",
     ".csv": "csv",
     ".csv.gz": "csv",
+    ".tsv": "csv",
+    ".tsv.gz": "csv",
     ".arrow": "arrow",
+    ".feather": "arrow",
 }
 _KINDS = "a Hub dataset id (owner/name), a folder, or a file ending in " + ", ".join(LOADERS)
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
-_SPLIT_WORD = re.compile(r"(?:^|[^a-z])(train|test|validation|valid|val|dev)(?:[^a-z]|$)")
-_SAME_SPLIT = {"valid": "validation", "val": "validation", "dev": "validation"}
+_SHARD = re.compile(r"(\w+)-\d{5}-of-\d{5}.*")
+_SPLIT_WORD = re.compile(
+    r"(?:^|[^a-z])(training|train|testing|test|evaluation|eval|validation|valid|val|dev)(?:[^a-z]|$)"
+)
+_SAME_SPLIT = {
+    "valid": "validation", "val": "validation", "dev": "validation", "training": "train", "testing": "test",
+    "eval": "test", "evaluation": "test",
+}  # fmt: skip
 #: Files beside the data that are not data (our own, and those of ``datasets``).
 _NOT_DATA = {
     "datamap.json",
@@ -48,6 +59,7 @@ _NOT_DATA = {
     "state.json",
     "dataset_dict.json",
     "report.json",
+    "config.json",
 }
 
 
@@ -137,8 +149,6 @@ def _pick(splits: Sequence[str], split: str | None, where: str) -> str:
 
 
 def _files(files: Mapping[str, Sequence[Path]], split: str | None, *, streaming: bool) -> AnyDataset:
-    from datasets import load_dataset
-
     first = next(iter(files.values()))[0]
     chosen = _pick(list(files), split, str(first.parent if sum(map(len, files.values())) > 1 else first))
     base = re.sub(r"\[.*\]$", "", chosen)
@@ -147,19 +157,77 @@ def _files(files: Mapping[str, Sequence[Path]], split: str | None, *, streaming:
         raise SourceError(f"cannot read {first}: a source is {_KINDS}")
     if all(path.stat().st_size == 0 for path in paths):
         raise SourceError(f"{paths[0]} is empty")
+    if loader == "json":
+        loaded = _json(paths, chosen, split, streaming=streaming)
+    else:
+        options = csv_options(paths[0]) if loader == "csv" else {}
+        loaded = _by_loader(loader, paths, chosen, options, streaming=streaming)
+    return _not_empty(loaded, str(paths[0]))
+
+
+def _by_loader(
+    loader: str, paths: Sequence[Path], split: str, options: dict[str, Any], *, streaming: bool
+) -> AnyDataset:
+    from datasets import load_dataset
+
+    base = re.sub(r"\[.*\]$", "", split)
+    files = {base: [str(path) for path in paths]}
     try:
         with _quiet():
-            loaded = load_dataset(loader, data_files={base: [str(p) for p in paths]}, split=chosen, streaming=streaming)
-            if streaming and loader == "json":
-                next(iter(loaded), None)  # broken JSON shows only when it is read
+            return load_dataset(loader, data_files=files, split=split, streaming=streaming, **options)
     except Exception as error:
-        if loader != "json":
-            empty = "corresponds to no data" in str(error)
-            raise SourceError(
-                f"{paths[0]} has no rows" if empty else f"cannot read {paths[0]}: {_told(error)}"
-            ) from None
-        loaded = _repaired(paths, chosen, error, streaming=streaming)
-    return _not_empty(loaded, str(paths[0]))
+        if options and "converters" in options and not streaming and "no data" not in str(error):
+            with _quiet(), suppress(Exception):  # a column that is numbers first and words later
+                return load_dataset(loader, data_files=files, split=split, **all_text(options))
+        empty = "corresponds to no data" in str(error)
+        raise SourceError(f"{paths[0]} has no rows" if empty else f"cannot read {paths[0]}: {_told(error)}") from None
+
+
+def _json(paths: Sequence[Path], chosen: str, split: str | None, *, streaming: bool) -> AnyDataset:
+    """Open JSON files: by ``datasets`` where it reads them as they are, row by row where it would not."""
+    from datasets import load_dataset
+
+    base = re.sub(r"\[.*\]$", "", chosen)
+    shapes = [shape_of(path) for path in paths]
+    inner = shapes[0].splits if len(paths) == 1 else ()
+    if inner:
+        chosen = _pick(inner, split, str(paths[0]))
+        base = re.sub(r"\[.*\]$", "", chosen)
+    for path, shape in zip(paths, shapes, strict=True):
+        if shape.note:
+            _log.warning("%s: %s", path, shape.note)
+    if all(shape.kind in ("plain", "config") for shape in shapes):
+        try:
+            with _quiet():
+                files = {base: [str(path) for path in paths]}
+                loaded = load_dataset("json", data_files=files, split=chosen, streaming=streaming)
+                first = next(iter(loaded), None) if streaming else None  # broken JSON shows only when it is read
+            features = loaded.features or (first and _features_of_row(first))
+            if not changed_texts(features) and not (streaming and _has_null_columns(features)):
+                return loaded
+        except Exception as error:
+            _log.debug("%s is read row by row: %s", paths[0], error)
+    rows = dataset_of_rows(paths, base, base if inner else None)
+    bounds = re.search(r"\[(\d*):(\d*)\]$", chosen)
+    if bounds:
+        start, stop = (int(bound) if bound else None for bound in bounds.groups())
+        rows = rows.select(range(*slice(start, stop).indices(len(rows))))
+    return rows.to_iterable_dataset() if streaming else rows
+
+
+def _features_of_row(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    import pyarrow as pa
+    from datasets import Features
+
+    try:
+        return Features.from_arrow_schema(pa.table({name: [value] for name, value in row.items()}).schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError):
+        return {}
+
+
+def _has_null_columns(features: Mapping[str, Any] | None) -> bool:
+    """Tell whether a stream has columns of which the first block has nulls alone: later texts would break it."""
+    return any(str(getattr(feature, "dtype", "")) == "null" for feature in (features or {}).values())
 
 
 @contextmanager
@@ -172,65 +240,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def _repaired(paths: Sequence[Path], split: str, error: Exception, *, streaming: bool) -> AnyDataset:
-    """Return a JSON Lines dataset in which texts with lone surrogates, which Arrow cannot hold, are null."""
-    from datasets import load_dataset
-
-    damaged: list[int] = []
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "repaired.jsonl"
-        with copy.open("w", encoding="utf-8") as out:
-            for number, row in _json_rows(paths, error):
-                clean = without_surrogates(row)
-                if clean != row:
-                    damaged.append(number)
-                out.write(json.dumps(clean) + "\n")
-        if not damaged:
-            raise SourceError(f"cannot read {paths[0]}: {_told(error)}") from None
-        try:
-            loaded = load_dataset("json", data_files={"train": str(copy)}, split="train", keep_in_memory=True)
-        except Exception as second:
-            raise SourceError(f"cannot read {paths[0]}: {_told(second)}") from None
-    _log.warning("%s: %d rows hold text with lone surrogates; those texts are null", paths[0], len(damaged))
-    bounds = re.search(r"\[(\d*):(\d*)\]$", split)
-    if bounds:
-        start, stop = (int(bound) if bound else None for bound in bounds.groups())
-        loaded = loaded.select(range(*slice(start, stop).indices(len(loaded))))
-    return loaded.to_iterable_dataset() if streaming else loaded
-
-
-def _json_rows(paths: Sequence[Path], error: Exception) -> Iterator[tuple[int, Any]]:
-    for path in paths:
-        with _opened(path) as lines:
-            try:
-                if path.name.lower().removesuffix(".gz").endswith(".json") and lines.read(64).lstrip()[:1] == "[":
-                    lines.seek(0)
-                    yield from enumerate(json.load(lines), 1)
-                    continue
-                lines.seek(0)
-                for number, line in enumerate(lines, 1):
-                    if line.strip():
-                        yield number, _json_row(path, number, line)
-            except (OSError, ValueError, EOFError):
-                raise SourceError(f"cannot read {path}: {_told(error)}") from None
-
-
-def _json_row(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as wrong:
-        raise SourceError(f"{path}, line {number} is not JSON: {wrong}") from None
-    if not isinstance(row, dict):
-        raise SourceError(f"{path}, line {number} is not a JSON object but {type(row).__name__}")
-    return row
-
-
-def _opened(path: Path) -> IO[str]:
-    if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------
@@ -274,20 +283,61 @@ def _saved(path: Path, split: str | None, *, streaming: bool) -> AnyDataset:
 
 
 def _data_files(folder: Path) -> dict[str, list[Path]]:
-    """Return the data files of a folder by split, of one kind only (parquet first), splits told by file names."""
+    """Return the data files of a folder by split, of one kind only (parquet first).
+
+    Splits are told as ``datasets`` does: ``train_prefs-00000-of-00001.parquet`` is of ``train_prefs``; otherwise names
+    of folders count, then those of files.
+    """
     if not folder.is_dir():
         return {}
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name not in _NOT_DATA)
     files = [file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
     for loader in dict.fromkeys(LOADERS.values()):
-        if found := [file for file in files if _loader(file) == loader]:
-            splits: dict[str, list[Path]] = {}
-            for file in found:
-                match = _SPLIT_WORD.search(str(file.relative_to(folder)).lower())
-                word = match[1] if match else "train"
-                splits.setdefault(_SAME_SPLIT.get(word, word), []).append(file)
-            return splits
+        of_kind = [file for file in files if _loader(file) == loader]
+        if loader == "json" and len(of_kind) > 1:
+            of_kind = _with_rows(of_kind)
+        if of_kind:
+            return _by_split(of_kind, folder)
     return {}
+
+
+def _with_rows(files: Sequence[Path]) -> list[Path]:
+    """Return JSON files without those that are one object and no row: settings beside the data."""
+    settings = [
+        file
+        for file in files
+        if plain_suffix(file) == ".json" and file.stat().st_size and shape_of(file).kind == "config"
+    ]
+    if settings and len(settings) < len(files):
+        _log.warning("left out, no rows in them: %s", ", ".join(file.name for file in settings))
+        return [file for file in files if file not in settings]
+    return list(files)
+
+
+def _by_split(files: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
+    shards = [(_SHARD.fullmatch(file.name), file) for file in files]
+    splits: dict[str, list[Path]] = {}
+    if all(match for match, _ in shards):
+        for match, file in shards:
+            splits.setdefault(match[1] if match else "train", []).append(file)
+        return splits
+    inside = [str(file.parent.relative_to(folder)).lower() for file in files]
+    for parts in (inside, [file.name.lower() for file in files]):
+        words = [_split_word(part) for part in parts]
+        if any(words):
+            for word, file in zip(words, files, strict=True):
+                if word or len(files) == len([w for w in words if w]) or word is not None:
+                    splits.setdefault(word or "train", []).append(file)
+            unnamed = [file for word, file in zip(words, files, strict=True) if not word]
+            if unnamed:
+                _log.warning("left out, of no split: %s", ", ".join(str(file.relative_to(folder)) for file in unnamed))
+            return splits
+    return {"train": list(files)}
+
+
+def _split_word(name: str) -> str | None:
+    match = _SPLIT_WORD.search(name)
+    return None if match is None else _SAME_SPLIT.get(match[1], match[1])
 
 
 def _card_configs(path: Path) -> list[str]:
