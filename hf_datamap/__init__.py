@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.data.group_rows import group_rows as group_rows
     from hf_datamap.data.inspect import inspect_dataset as inspect_dataset
     from hf_datamap.data.layout import Layout as Layout
+    from hf_datamap.data.load import load_source as load_source
     from hf_datamap.data.parse import parse_layout as parse_layout
     from hf_datamap.datamap.datamap import DataMap as DataMap
     from hf_datamap.datamap.index import build_index as build_index
@@ -61,6 +62,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.scorers.embedders import ServedEmbedder as ServedEmbedder
     from hf_datamap.scorers.judge import LLMJudge as LLMJudge
     from hf_datamap.scorers.local import LocalJudge as LocalJudge
+    from hf_datamap.scorers.pairwise import PairwiseJudge as PairwiseJudge
     from hf_datamap.scorers.panel import Panel as Panel
     from hf_datamap.scorers.reference import ReferenceScorer as ReferenceScorer
     from hf_datamap.scorers.reference import ReferenceWriter as ReferenceWriter
@@ -97,6 +99,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "data.group_rows": ["group_rows"],
         "data.inspect": ["inspect_dataset"],
         "data.layout": ["Layout"],
+        "data.load": ["load_source"],
         "data.parse": ["parse_layout"],
         "datamap.datamap": ["DataMap"],
         "datamap.index": ["build_index"],
@@ -133,6 +136,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scorers.embedders": ["RougeL", "SentenceEmbedder", "ServedEmbedder"],
         "scorers.judge": ["LLMJudge"],
         "scorers.local": ["LocalJudge"],
+        "scorers.pairwise": ["PairwiseJudge"],
         "scorers.panel": ["Panel"],
         "scorers.reference": ["ReferenceScorer", "ReferenceWriter"],
         "scorers.registry": ["auto_scorer"],

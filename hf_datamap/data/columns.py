@@ -5,7 +5,8 @@ The set and the types never depend on the data, so that schemas of shards, split
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -71,7 +72,7 @@ UNMAPPED: Final = "unmapped"
 REGIONS: Final = (HIGH_MEAN_LOW_VARIANCE, LOW_MEAN_LOW_VARIANCE, HIGH_VARIANCE, UNMAPPED)
 
 
-def features(base: Features | None = None, schema: pa.Schema = SCORE_SCHEMA) -> Features:
+def features(base: Mapping[str, Any] | None = None, schema: pa.Schema = SCORE_SCHEMA) -> Features:
     """Return ``datasets`` features for the added columns, after those of ``base`` if given.
 
     Args:

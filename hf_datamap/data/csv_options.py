@@ -23,8 +23,8 @@ _TEXT_NAMES: Final = frozenset(
 def csv_options(path: Path) -> dict[str, Any]:
     """Return what ``load_dataset("csv", ...)`` needs for a file.
 
-    pandas takes ``None``, ``NA`` and ``null`` for missing values and ``05`` for five; in columns of prompts and responses
-    these are texts. In all other columns the usual words for a missing value stay what they are.
+    pandas takes ``None``, ``NA`` and ``null`` for missing values and ``05`` for five; in columns of prompts and
+    responses these are texts. In all other columns the usual words for a missing value stay what they are.
 
     Raises:
         SourceError: the file cannot be read, or its first line names no columns.

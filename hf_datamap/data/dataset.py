@@ -128,7 +128,13 @@ class _WithColumns:
 
 
 def map_tables(
-    ds: IterableDataset, work: Callable[..., pa.Table], added: pa.Schema, batch_size: int, *, numbered: bool = False
+    ds: IterableDataset,
+    work: Callable[..., pa.Table],
+    added: pa.Schema,
+    batch_size: int,
+    *,
+    numbered: bool = False,
+    dropped: Sequence[str] = (),
 ) -> IterableDataset:
     """Return a stream with further columns, computed as it is read.
 
@@ -141,8 +147,11 @@ def map_tables(
         added: names and types of the columns.
         batch_size: rows of a table.
         numbered: whether ``work`` also gets the numbers of the rows in the stream.
+        dropped: columns that ``work`` leaves out.
     """
-    features = columns.features(ds.features, added) if ds.features else None
+    features = None
+    if ds.features:
+        features = columns.features({name: ds.features[name] for name in ds.features if name not in dropped}, added)
     mapped = ds.with_format("arrow").map(
         work, batched=True, batch_size=batch_size, features=features, with_indices=numbered
     )

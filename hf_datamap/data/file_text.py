@@ -9,7 +9,7 @@ import io
 import logging
 import lzma
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from hf_datamap.errors import SourceError
 
@@ -38,7 +38,9 @@ def is_packed(path: Path) -> bool:
 
 def open_bytes(path: Path) -> IO[bytes]:
     """Open a file, unpacked."""
-    return _PACKED[path.suffix.lower()](path, "rb") if is_packed(path) else path.open("rb")  # type: ignore[return-value]
+    opener: Any = _PACKED.get(path.suffix.lower(), open)
+    file: IO[bytes] = opener(path, "rb")
+    return file
 
 
 def encoding_of(path: Path) -> str:

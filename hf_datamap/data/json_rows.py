@@ -106,7 +106,9 @@ def _is_row_list(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
-def unfolded(value: Mapping[str, Any]) -> tuple[list[Any] | dict[str, list[Any]] | None, str, tuple[str, ...]]:
+def unfolded(  # noqa: PLR0911 - one return per shape
+    value: Mapping[str, Any],
+) -> tuple[list[Any] | dict[str, list[Any]] | None, str, tuple[str, ...]]:
     """Return the rows in an object, what was done, and the splits where it holds several; None when it has no rows.
 
     Rows may stand under a key, by split, by their id, as a table of pandas (``split`` or ``table`` orientation), or
@@ -273,7 +275,7 @@ def features_of(rows: Sequence[Mapping[str, Any]]) -> Features:
 _Kind = Any
 
 
-def _kind_of(value: Any) -> _Kind:
+def _kind_of(value: Any) -> _Kind:  # noqa: PLR0911 - one return per kind
     if value is None:
         return None
     if isinstance(value, bool):

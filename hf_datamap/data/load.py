@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hf_datamap.data.card_yaml import front_matter
-from hf_datamap.data.csv_options import all_text, csv_options
+from hf_datamap.data.data_files import KINDS, data_files, loader_of
 from hf_datamap.data.exchange import settle
-from hf_datamap.data.file_text import plain_suffix
-from hf_datamap.data.json_rows import changed_texts, dataset_of_rows, shape_of
+from hf_datamap.data.open_files import in_one_line, not_empty, open_files, pick_split
+from hf_datamap.data.shards import split_name
 from hf_datamap.errors import CardError, SourceError
 
 if TYPE_CHECKING:
@@ -23,44 +23,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: Endings of files that can be read, and the loader for each.
-LOADERS: Final = {
-    ".parquet": "parquet",
-    ".jsonl": "json",
-    ".jsonl.gz": "json",
-    ".ndjson": "json",
-    ".json": "json",
-    ".json.gz": "json",
-    ".jsonl.bz2": "json",
-    ".jsonl.xz": "json",
-    ".ndjson.gz": "json",
-    ".csv": "csv",
-    ".csv.gz": "csv",
-    ".tsv": "csv",
-    ".tsv.gz": "csv",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-}
-_KINDS = "a Hub dataset id (owner/name), a folder, or a file ending in " + ", ".join(LOADERS)
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
-_SHARD = re.compile(r"(\w+)-\d{5}-of-\d{5}.*")
-_SPLIT_WORD = re.compile(
-    r"(?:^|[^a-z])(training|train|testing|test|evaluation|eval|validation|valid|val|dev)(?:[^a-z]|$)"
-)
-_SAME_SPLIT = {
-    "valid": "validation", "val": "validation", "dev": "validation", "training": "train", "testing": "test",
-    "eval": "test", "evaluation": "test",
-}  # fmt: skip
-#: Files beside the data that are not data (our own, and those of ``datasets``).
-_NOT_DATA = {
-    "datamap.json",
-    "dataset_info.json",
-    "dataset_infos.json",
-    "state.json",
-    "dataset_dict.json",
-    "report.json",
-    "config.json",
-}
 
 
 def load_source(
@@ -92,15 +55,28 @@ def load_source(
     if path.is_file():
         if config:
             raise SourceError(f"{name} is a file and has no configuration {config!r}; leave --config out")
-        return _files({"train": [path]}, split, streaming=streaming)
-    if _loader(path) or name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name):
-        raise SourceError(f"there is no file or folder {name!r}; a source is {_KINDS}")
+        return open_files({"train": [path]}, split, streaming=streaming)
+    if loader_of(path) or name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name):
+        raise SourceError(f"there is no file or folder {name!r}; a source is {KINDS}")
     return _hub(name, split, config, revision, streaming=streaming)
 
 
-def parquet_shards(
+@dataclass(frozen=True)
+class ParquetSplit:
+    """One split of a dataset that is kept in Parquet.
+
+    Attributes:
+        name: of the split.
+        files: its files, or their ``hf://`` URLs, in row order.
+    """
+
+    name: str
+    files: list[str]
+
+
+def parquet_split(
     source: str | Path, split: str | None = None, config: str | None = None, revision: str | None = None
-) -> list[str] | None:
+) -> ParquetSplit | None:
     """Return the Parquet files (or their ``hf://`` URLs) that one split of a dataset consists of, in order.
 
     Args:
@@ -123,123 +99,7 @@ def parquet_shards(
     files = getattr(reader, "kwargs", {}).get("files")
     if not any(kind.__module__.endswith(".parquet") for kind in type(builder).__mro__) or not files:
         return None
-    return [str(file) for file in files]
-
-
-def _loader(path: Path) -> str | None:
-    name = path.name.lower()
-    return next((loader for ending, loader in LOADERS.items() if name.endswith(ending)), None)
-
-
-def _pick(splits: Sequence[str], split: str | None, where: str) -> str:
-    """Return the split to read, saying so when there was a choice."""
-    if split is not None:
-        if re.sub(r"\[.*\]$", "", split) not in splits:
-            raise SourceError(f"{where} has no split {split!r}; it has: {', '.join(splits)} (--split)")
-        return split
-    if len(splits) > 1:
-        if "train" not in splits:
-            raise SourceError(f"{where} has several splits: {', '.join(splits)}; choose one with --split")
-        _log.warning("%s has the splits %s; reading 'train' (--split chooses another)", where, ", ".join(splits))
-        return "train"
-    return splits[0]
-
-
-# --- files ------------------------------------------------------------------------------------------------------------
-
-
-def _files(files: Mapping[str, Sequence[Path]], split: str | None, *, streaming: bool) -> AnyDataset:
-    first = next(iter(files.values()))[0]
-    chosen = _pick(list(files), split, str(first.parent if sum(map(len, files.values())) > 1 else first))
-    base = re.sub(r"\[.*\]$", "", chosen)
-    paths = list(files[base])
-    if (loader := _loader(first)) is None:
-        raise SourceError(f"cannot read {first}: a source is {_KINDS}")
-    if all(path.stat().st_size == 0 for path in paths):
-        raise SourceError(f"{paths[0]} is empty")
-    if loader == "json":
-        loaded = _json(paths, chosen, split, streaming=streaming)
-    else:
-        options = csv_options(paths[0]) if loader == "csv" else {}
-        loaded = _by_loader(loader, paths, chosen, options, streaming=streaming)
-    return _not_empty(loaded, str(paths[0]))
-
-
-def _by_loader(
-    loader: str, paths: Sequence[Path], split: str, options: dict[str, Any], *, streaming: bool
-) -> AnyDataset:
-    from datasets import load_dataset
-
-    base = re.sub(r"\[.*\]$", "", split)
-    files = {base: [str(path) for path in paths]}
-    try:
-        with _quiet():
-            return load_dataset(loader, data_files=files, split=split, streaming=streaming, **options)
-    except Exception as error:
-        if options and "converters" in options and not streaming and "no data" not in str(error):
-            with _quiet(), suppress(Exception):  # a column that is numbers first and words later
-                return load_dataset(loader, data_files=files, split=split, **all_text(options))
-        empty = "corresponds to no data" in str(error)
-        raise SourceError(f"{paths[0]} has no rows" if empty else f"cannot read {paths[0]}: {_told(error)}") from None
-
-
-def _json(paths: Sequence[Path], chosen: str, split: str | None, *, streaming: bool) -> AnyDataset:
-    """Open JSON files: by ``datasets`` where it reads them as they are, row by row where it would not."""
-    from datasets import load_dataset
-
-    base = re.sub(r"\[.*\]$", "", chosen)
-    shapes = [shape_of(path) for path in paths]
-    inner = shapes[0].splits if len(paths) == 1 else ()
-    if inner:
-        chosen = _pick(inner, split, str(paths[0]))
-        base = re.sub(r"\[.*\]$", "", chosen)
-    for path, shape in zip(paths, shapes, strict=True):
-        if shape.note:
-            _log.warning("%s: %s", path, shape.note)
-    if all(shape.kind in ("plain", "config") for shape in shapes):
-        try:
-            with _quiet():
-                files = {base: [str(path) for path in paths]}
-                loaded = load_dataset("json", data_files=files, split=chosen, streaming=streaming)
-                first = next(iter(loaded), None) if streaming else None  # broken JSON shows only when it is read
-            features = loaded.features or (first and _features_of_row(first))
-            if not changed_texts(features) and not (streaming and _has_null_columns(features)):
-                return loaded
-        except Exception as error:
-            _log.debug("%s is read row by row: %s", paths[0], error)
-    rows = dataset_of_rows(paths, base, base if inner else None)
-    bounds = re.search(r"\[(\d*):(\d*)\]$", chosen)
-    if bounds:
-        start, stop = (int(bound) if bound else None for bound in bounds.groups())
-        rows = rows.select(range(*slice(start, stop).indices(len(rows))))
-    return rows.to_iterable_dataset() if streaming else rows
-
-
-def _features_of_row(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    import pyarrow as pa
-    from datasets import Features
-
-    try:
-        return Features.from_arrow_schema(pa.table({name: [value] for name, value in row.items()}).schema)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError):
-        return {}
-
-
-def _has_null_columns(features: Mapping[str, Any] | None) -> bool:
-    """Tell whether a stream has columns of which the first block has nulls alone: later texts would break it."""
-    return any(str(getattr(feature, "dtype", "")) == "null" for feature in (features or {}).values())
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the loaders from logging an error that is about to be raised in our words."""
-    logger = logging.getLogger("datasets")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    return ParquetSplit(split_name(stream.split), [str(file) for file in files])
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------
@@ -261,10 +121,10 @@ def _folder(path: Path, split: str | None, config: str | None, *, streaming: boo
             )
         return _folder(inner, split, None, streaming=streaming)
     for folder in (path / "data", path):
-        if files := _data_files(folder):
-            return _files(files, split, streaming=streaming)
+        if files := data_files(folder):
+            return open_files(files, split, streaming=streaming)
     inside = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "nothing"
-    raise SourceError(f"no data files in the folder {path} (it has: {inside}); a source is {_KINDS}")
+    raise SourceError(f"no data files in the folder {path} (it has: {inside}); a source is {KINDS}")
 
 
 def _saved(path: Path, split: str | None, *, streaming: bool) -> AnyDataset:
@@ -273,71 +133,13 @@ def _saved(path: Path, split: str | None, *, streaming: bool) -> AnyDataset:
     try:
         loaded = load_from_disk(str(path))
     except Exception as error:
-        raise SourceError(f"cannot read {path}, which save_to_disk wrote: {_told(error)}") from None
+        raise SourceError(f"cannot read {path}, which save_to_disk wrote: {in_one_line(error)}") from None
     if isinstance(loaded, DatasetDict):
-        loaded = loaded[_pick(list(loaded), split, str(path))]
+        loaded = loaded[pick_split(list(loaded), split, str(path))]
     elif split is not None and split != str(loaded.split or "train"):
         raise SourceError(f"{path} holds one dataset without splits; leave --split {split} out")
-    loaded = _not_empty(loaded, str(path))
+    loaded = not_empty(loaded, str(path))
     return loaded.to_iterable_dataset() if streaming else loaded
-
-
-def _data_files(folder: Path) -> dict[str, list[Path]]:
-    """Return the data files of a folder by split, of one kind only (parquet first).
-
-    Splits are told as ``datasets`` does: ``train_prefs-00000-of-00001.parquet`` is of ``train_prefs``; otherwise names
-    of folders count, then those of files.
-    """
-    if not folder.is_dir():
-        return {}
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name not in _NOT_DATA)
-    files = [file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
-    for loader in dict.fromkeys(LOADERS.values()):
-        of_kind = [file for file in files if _loader(file) == loader]
-        if loader == "json" and len(of_kind) > 1:
-            of_kind = _with_rows(of_kind)
-        if of_kind:
-            return _by_split(of_kind, folder)
-    return {}
-
-
-def _with_rows(files: Sequence[Path]) -> list[Path]:
-    """Return JSON files without those that are one object and no row: settings beside the data."""
-    settings = [
-        file
-        for file in files
-        if plain_suffix(file) == ".json" and file.stat().st_size and shape_of(file).kind == "config"
-    ]
-    if settings and len(settings) < len(files):
-        _log.warning("left out, no rows in them: %s", ", ".join(file.name for file in settings))
-        return [file for file in files if file not in settings]
-    return list(files)
-
-
-def _by_split(files: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
-    shards = [(_SHARD.fullmatch(file.name), file) for file in files]
-    splits: dict[str, list[Path]] = {}
-    if all(match for match, _ in shards):
-        for match, file in shards:
-            splits.setdefault(match[1] if match else "train", []).append(file)
-        return splits
-    inside = [str(file.parent.relative_to(folder)).lower() for file in files]
-    for parts in (inside, [file.name.lower() for file in files]):
-        words = [_split_word(part) for part in parts]
-        if any(words):
-            for word, file in zip(words, files, strict=True):
-                if word or len(files) == len([w for w in words if w]) or word is not None:
-                    splits.setdefault(word or "train", []).append(file)
-            unnamed = [file for word, file in zip(words, files, strict=True) if not word]
-            if unnamed:
-                _log.warning("left out, of no split: %s", ", ".join(str(file.relative_to(folder)) for file in unnamed))
-            return splits
-    return {"train": list(files)}
-
-
-def _split_word(name: str) -> str | None:
-    match = _SPLIT_WORD.search(name)
-    return None if match is None else _SAME_SPLIT.get(match[1], match[1])
 
 
 def _card_configs(path: Path) -> list[str]:
@@ -406,7 +208,7 @@ def _by_datasets(
         named = {"data_dir": config}  # datasets that keep their parts in folders, without naming them in the card
     try:
         splits = get_dataset_split_names(name, named.get("name"), data_dir=named.get("data_dir"), revision=revision)
-        chosen = _pick(splits, split, name)
+        chosen = pick_split(splits, split, name)
         loaded = load_dataset(name, **named, split=chosen, revision=revision, streaming=streaming)
     except SourceError:
         raise
@@ -416,11 +218,11 @@ def _by_datasets(
                 f"{name} has no configuration (or folder) {config!r}; it has: {', '.join(configs)} (--config)"
             ) from None
         raise _hub_error(name, error) from None
-    return _not_empty(loaded, name)
+    return not_empty(loaded, name)
 
 
 def _hub_error(name: str, error: Exception) -> SourceError:
-    kind, told = type(error).__name__, _told(error)
+    kind, told = type(error).__name__, in_one_line(error)
     if "gated" in told.lower() or "authenticated" in told.lower():
         way = f"ask for access at https://huggingface.co/datasets/{name} and log in with `hf auth login`"
     elif "script" in told.lower():
@@ -428,20 +230,5 @@ def _hub_error(name: str, error: Exception) -> SourceError:
     elif kind == "ConnectionError" or "reach" in told or "Offline" in told:
         way = "check the connection and HF_HUB_OFFLINE, or give a local folder or file"
     else:
-        way = f"check the name; private and gated datasets need `hf auth login`; a source is {_KINDS}"
+        way = f"check the name; private and gated datasets need `hf auth login`; a source is {KINDS}"
     return SourceError(f"cannot open the Hub dataset {name!r}: {told}; {way}")
-
-
-def _not_empty(loaded: Any, where: str) -> Any:
-    if hasattr(loaded, "num_rows") and loaded.num_rows == 0:
-        raise SourceError(f"{where} has no rows")
-    return loaded
-
-
-def _told(error: BaseException) -> str:
-    """Return the words of an error in one line, its cause's where its own say nothing, tokens left out."""
-    root = error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    words = re.sub(r"\s+", " ", str(root) or str(error) or type(error).__name__).strip()
-    return re.sub(r"hf_[A-Za-z0-9]{8,}", "hf_***", words)[:300]

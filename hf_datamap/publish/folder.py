@@ -16,6 +16,7 @@ from hf_datamap.data import columns
 from hf_datamap.data.exchange import is_vacant, replaced_together, settle
 from hf_datamap.data.shards import by_split, decoded_bytes, decoded_bytes_of_file, splits_of, write_splits
 from hf_datamap.datamap.datamap import DataMap
+from hf_datamap.engine.secrets import mask
 from hf_datamap.errors import CardError, MapError, SourceError
 
 if TYPE_CHECKING:
@@ -107,12 +108,12 @@ def write_folder(ds: Dataset | DatasetDict, data_map: DataMap, out: Path, *, tit
     from hf_datamap.datamap.plot import draw
     from hf_datamap.publish.card import render
 
-    splits = splits_of(ds)
+    splits, data_map = splits_of(ds), without_secrets(data_map)
     needed_bytes = sum(map(decoded_bytes, splits.values())) + _BESIDE_THE_DATA
     with replaced_together(out, needed_bytes=needed_bytes) as new:
         write_splits(splits, new / DATA)
         data_map.save(new / MAP_FILE)
-        draw(ds, data_map, new / PICTURE, title=title)
+        draw(ds, data_map, new / PICTURE, title=mask(title))
         (new / CARD).write_text(render(ds, data_map, existing=_card_of(out)), encoding="utf-8")
 
 
@@ -134,13 +135,13 @@ def write_parts(data: Path, sample: Path, split: str, data_map: DataMap, out: Pa
     from hf_datamap.datamap.plot import draw
     from hf_datamap.publish.card import CardTarget, Config, compose_card, gather_facts
 
-    files = sorted(data.glob("*.parquet"))
+    files, data_map = sorted(data.glob("*.parquet")), without_secrets(data_map)
     sampled_rows = _read(sorted(sample.glob("*.parquet")), split)
     with replaced_together(out, needed_bytes=_BESIDE_THE_DATA) as new:
         data_map.save(new / MAP_FILE)
         every = max(1, math.ceil(data_map.rows / ROWS_DRAWN))
         points = _read(files, split, [columns.MEAN, columns.VARIANCE], every)
-        draw(points, data_map, new / PICTURE, title=title, every=every)
+        draw(points, data_map, new / PICTURE, title=mask(title), every=every)
         facts = gather_facts(index_dataset(sampled_rows, layout_of(data_map.provenance)), data_map)
         if len(sampled_rows) < data_map.rows:
             facts = facts.counted({split: data_map.rows})
@@ -149,6 +150,20 @@ def write_parts(data: Path, sample: Path, split: str, data_map: DataMap, out: Pa
         config = Config(target.config, DATA, sampled_rows.features, facts.splits, nbytes)
         (new / CARD).write_text(compose_card(facts, [config], target, _card_of(out)), encoding="utf-8")
         shutil.move(data, new / DATA)
+
+
+def without_secrets(data_map: DataMap) -> DataMap:
+    """Return a map whose provenance holds no secret: the address of a source, or an option, may have carried one."""
+    masked = _masked(data_map.provenance)
+    return data_map if masked == data_map.provenance else data_map.model_copy(update={"provenance": masked})
+
+
+def _masked(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, Mapping):
+        return {mask(str(key)): _masked(item) for key, item in value.items()}
+    return [_masked(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _check_card(out: Path) -> None:

@@ -121,17 +121,9 @@ class LLMJudge(Scorer):
     ) -> None:
         self._grows = max_tokens is None
         if max_tokens is None:
-            thinks = reasoning_effort is not None or _REASONING.search(str(model))
-            max_tokens = _WITH_THOUGHTS if thinks else _WITH_WORDS if rationales else _NUMBERS_ONLY
-        for name, value, least in (
-            ("max_in_flight", max_in_flight, 1),
-            ("samples", samples, 1),
-            ("orders", orders, 1),
-            ("max_tokens", max_tokens, 1),
-            ("max_retries", max_retries, 0),
-        ):
-            if not isinstance(value, int) or value < least:
-                raise ScorerError(f"{name} must be a whole number of at least {least}, not {value!r}")
+            max_tokens = default_max_tokens(model, reasoning_effort=reasoning_effort, rationales=rationales)
+        checked_counts(max_in_flight=max_in_flight, samples=samples, orders=orders, max_tokens=max_tokens)
+        checked_counts(0, max_retries=max_retries)
         if mode not in ("pointwise", "listwise"):
             raise ScorerError(f"mode must be 'pointwise' or 'listwise', not {mode!r}")
         if orders > 1 and mode == "pointwise":
@@ -329,7 +321,25 @@ class LLMJudge(Scorer):
             return []
         distinct = list(dict.fromkeys(texts))
         orders = self.orders if len(distinct) > 1 else 1
-        return [_order(example.prompt, distinct, self.first_order + number) for number in range(orders)]
+        return [hash_order(example.prompt, distinct, self.first_order + number) for number in range(orders)]
+
+
+def default_max_tokens(model: str, *, reasoning_effort: str | None = None, rationales: bool = False) -> int:
+    """Tokens that a judge may write when nothing else is said: more with reasons, and for reasoning models."""
+    if reasoning_effort is not None or _REASONING.search(str(model)):
+        return _WITH_THOUGHTS
+    return _WITH_WORDS if rationales else _NUMBERS_ONLY
+
+
+def checked_counts(least: int = 1, /, **counts: object) -> None:
+    """Check that options are whole numbers of at least ``least``.
+
+    Raises:
+        ScorerError: one is not.
+    """
+    for name, value in counts.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ScorerError(f"{name} must be a whole number of at least {least}, not {value!r}")
 
 
 def _checked_scale(scale: tuple[int, int]) -> tuple[int, int]:
@@ -347,7 +357,7 @@ def _checked_scale(scale: tuple[int, int]) -> tuple[int, int]:
     return low, high
 
 
-def _order(prompt: Sequence[Message], texts: Sequence[str], order: int) -> tuple[str, ...]:
+def hash_order(prompt: Sequence[Message], texts: Sequence[str], order: int) -> tuple[str, ...]:
     """Texts in an order that depends on nothing but their content; each odd order is the one before it reversed."""
     salt = hashlib.blake2b(f"{order // 2}".encode(), digest_size=16)
     for message in prompt:

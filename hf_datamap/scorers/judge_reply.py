@@ -81,13 +81,7 @@ def read_verdicts(reply: ChatReply, form: JudgeForm, judged: Sequence[str] = ())
     Raises:
         Unanswered: there is no answer, or a number is missing, outside the scale, or not to be made out.
     """
-    text = reply.text
-    if not text and _parse(reply.thoughts.strip()) is not None:
-        text = reply.thoughts.strip()  # servers with structured output and a reasoning parser confuse the two
-    elif reply.problem:
-        raise Unanswered(reply.problem)
-    if reply.finish == "length":
-        raise Unanswered("truncated: the judge ran out of tokens before it was done; raise max_tokens")
+    text = _answer_text(reply)
     if not form.count and not form.rubric.criteria:
         return [_one_score(text, reply, form, judged)]
     entries = json_object(text, judged)
@@ -100,6 +94,37 @@ def read_verdicts(reply: ChatReply, form: JudgeForm, judged: Sequence[str] = ())
     if not form.count:
         return [_verdict(filled, form)]
     return [_verdict(getattr(filled, f"response_{i}"), form) for i in range(1, form.count + 1)]
+
+
+def read_winner(reply: ChatReply, judged: Sequence[str] = ()) -> str:
+    """Read which of two responses is better: ``"1"``, ``"2"`` or ``"tie"``.
+
+    Raises:
+        Unanswered: there is no answer, or no verdict in the asked form at the asked place.
+    """
+    text = _answer_text(reply)
+    members = json_object(text, judged)
+    verdict = members.get("better") if members is not None else text
+    winner = str(verdict).strip(" *\"'.").casefold() if not isinstance(verdict, bool) else ""
+    if winner not in ("1", "2", "tie"):
+        raise Unanswered(f"nonsense: no verdict of 1, 2 or tie in {_excerpt(text)}")
+    return winner
+
+
+def _answer_text(reply: ChatReply) -> str:
+    """The text in which the verdict stands.
+
+    Raises:
+        Unanswered: there is none, or it was cut.
+    """
+    text = reply.text
+    if not text and _parse(reply.thoughts.strip()) is not None:
+        text = reply.thoughts.strip()  # servers with structured output and a reasoning parser confuse the two
+    elif reply.problem:
+        raise Unanswered(reply.problem)
+    if reply.finish == "length":
+        raise Unanswered("truncated: the judge ran out of tokens before it was done; raise max_tokens")
+    return text
 
 
 def _one_score(text: str, reply: ChatReply, form: JudgeForm, judged: Sequence[str]) -> dict[str, Any]:

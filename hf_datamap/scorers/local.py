@@ -90,8 +90,8 @@ class _LocalEndpoint(Endpoint):
         self._start()
 
     def _start(self) -> None:
+        self.base_url, self._secret = "", ""  # known once the server is up
         super()._start()
-        self.base_url, self._secret = "", ""
         self._served: Any = None
         self._pid = os.getpid()
         self._starting = threading.Lock()
@@ -153,8 +153,9 @@ class _LocalEndpoint(Endpoint):
         await super().close()
         self.stop()
 
-    def _known_key(self) -> str | None:
-        return self._secret or None
+    def key(self) -> str:
+        """Return the key of the server's own, made anew each time it starts."""
+        return self._secret or "none"
 
 
 def _processors() -> int:

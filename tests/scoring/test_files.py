@@ -228,7 +228,8 @@ def test_other_formats_limits_and_both_engines(tmp_path, server):
     assert isinstance(done.exception, SourceError)
     assert "holds the map of another job" in str(done.exception)
     assert not scratch_of(tmp_path / "shards").exists()
-    done = CliRunner().invoke(group, [*words, "--keep", "added", "--out", str(tmp_path / "x")])
+    alone = [*words, "--engine", "memory", "--keep", "added", "--out", str(tmp_path / "x")]
+    done = CliRunner().invoke(group, alone)
     assert (done.exit_code, "--keep added: only with --engine shards or ray" in done.output) == (2, True)
 
 
