@@ -65,11 +65,12 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.scorers.pairwise import PairwiseJudge as PairwiseJudge
     from hf_datamap.scorers.panel import Panel as Panel
     from hf_datamap.scorers.reference import ReferenceScorer as ReferenceScorer
-    from hf_datamap.scorers.reference import ReferenceWriter as ReferenceWriter
     from hf_datamap.scorers.registry import auto_scorer as auto_scorer
     from hf_datamap.scorers.reward import RewardModel as RewardModel
     from hf_datamap.scorers.rubrics import Criterion as Criterion
     from hf_datamap.scorers.rubrics import Rubric as Rubric
+    from hf_datamap.scorers.writers import ReferenceWriter as ReferenceWriter
+    from hf_datamap.scorers.writers import RubricWriter as RubricWriter
     from hf_datamap.scoring import ray as ray
     from hf_datamap.scoring.annotate import annotate as annotate
     from hf_datamap.scoring.annotate import fit_panel as fit_panel
@@ -138,10 +139,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scorers.local": ["LocalJudge"],
         "scorers.pairwise": ["PairwiseJudge"],
         "scorers.panel": ["Panel"],
-        "scorers.reference": ["ReferenceScorer", "ReferenceWriter"],
+        "scorers.reference": ["ReferenceScorer"],
         "scorers.registry": ["auto_scorer"],
         "scorers.reward": ["RewardModel"],
         "scorers.rubrics": ["Criterion", "Rubric"],
+        "scorers.writers": ["ReferenceWriter", "RubricWriter"],
         "scoring": ["ray"],
         "scoring.annotate": ["annotate", "fit_panel"],
         "scoring.calibrate": ["CalibrationReport", "calibration_report"],

@@ -68,6 +68,7 @@ class Reader:
         self._responses = self._places(layout.responses)
         self._annotations = self._places(layout.annotations)
         self._references = self._places(layout.references)
+        self._rubric = self._places(layout.rubric)
         self._constraints = self._places(layout.constraints)
         self._system = self._places([layout.system] if layout.system else [])
         self._source_id = self._places([layout.source_id] if layout.source_id else [])
@@ -97,7 +98,8 @@ class Reader:
                 prompt=dialogue.prompt,
                 responses=dialogue.responses,
                 annotations=self._labels(values, groups, keys, dialogue.responses),
-                references=self._references_of(values) if self._references else (),
+                references=self._texts_at(self._references, values) if self._references else (),
+                rubric="\n".join(self._texts_at(self._rubric, values)) if self._rubric else "",
                 constraints=self._constraints_of(values) if self._constraints else (),
                 source_id=self._id_of(values) if self._source_id else None,
                 reasoning=dialogue.reasoning,
@@ -256,13 +258,15 @@ class Reader:
             cells += texts
         return self._rule(cells, len(texts), self._choices)
 
-    def _references_of(self, values: Sequence[Any]) -> tuple[str, ...]:
+    @staticmethod
+    def _texts_at(places: Sequence[int], values: Sequence[Any]) -> tuple[str, ...]:
+        """References or criteria: texts, or lists of texts."""
         texts: list[str | None] = []
-        for place in self._references:
+        for place in places:
             value = values[place]
             items = value if isinstance(value, (list, tuple)) and not any(map(is_message, value)) else [value]
             for item in items:
-                turns = turns_of(item, "the reference")
+                turns = turns_of(item, "the reference or rubric")
                 texts.append(turns[-1]["content"] if isinstance(turns, list) else turns)
         return tuple(text for text in texts if text and text.strip())
 

@@ -51,7 +51,7 @@ def scenarios() -> Iterator[Scenario]:
 
 def _real_gaps() -> Iterator[Scenario]:
     """UltraFeedback's own gaps, scored with normal noise."""
-    gaps = _ultrafeedback_gaps()
+    gaps = ultrafeedback_gaps()
     if gaps is None:
         return
     positive = gaps[gaps > 0]
@@ -125,7 +125,7 @@ def _flat(rate: float, rows: int = 2000) -> Draw:
     return draw
 
 
-def _ultrafeedback_gaps() -> np.ndarray | None:
+def ultrafeedback_gaps() -> np.ndarray | None:
     folder, gaps = DATA / "pairs_ultrafeedback_binarized", []
     if not folder.is_dir():
         return None
