@@ -62,6 +62,17 @@ def first_rows(ds: Dataset | IterableDataset, count: int = _SAMPLE_ROWS) -> list
     return list(itertools.islice(iter(ds.with_format(None).take(count)), count))
 
 
+def every_nth(splits: Mapping[str, Dataset], step: int) -> DatasetDict:
+    """Return one row in so many, rows being numbered through all splits; the first of them is there."""
+    from datasets import DatasetDict
+
+    sampled, first_row = {}, 0
+    for name, split in splits.items():
+        sampled[name] = split.select(range(-first_row % step, len(split), step)) if step > 1 else split
+        first_row += len(split)
+    return DatasetDict(sampled)
+
+
 def add_columns(
     ds: AnyDataset,
     compute: Compute,

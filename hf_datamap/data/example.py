@@ -93,6 +93,7 @@ class Example:
             None as a whole when the row has none.
         references: reference answers to the prompt, if any.
         constraints: verifiable constraints of the prompt, if any.
+        rubric: what matters for this prompt in particular, if the row says so.
         source_id: where the row came from (an id column), if any.
         scores: scores that were read beside, N each, by the name of who wants them (members of a panel).
         reasoning: N texts, None where there is none, of what the model thought before each response
@@ -104,6 +105,7 @@ class Example:
     annotations: list[float | None] | None = None
     references: tuple[str, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    rubric: str = ""
     source_id: str | None = None
     scores: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     reasoning: tuple[str | None, ...] = ()

@@ -39,6 +39,7 @@ class Layout:
             Left out, it follows `annotations` where those are scores; ``""`` says that there are none.
         system: path of a system message.
         references: paths of reference answers (texts or lists of texts).
+        rubric: paths of what matters for the row's own prompt (a text, or a list of criteria), for judges.
         constraints: paths of the instruction ids and of their arguments.
         source_id: path of the row's own id.
         preamble: fixed words in front of the prompt, for data whose prompt leaves the task unsaid.
@@ -63,6 +64,7 @@ class Layout:
     scores: str | None = None
     system: str | None = None
     references: tuple[str, ...] = ()
+    rubric: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     source_id: str | None = None
     preamble: str = ""
@@ -89,6 +91,7 @@ class Layout:
         scores: str | Sequence[str] | None = None,
         system: str | None = None,
         references: str | Sequence[str] | None = None,
+        rubric: str | Sequence[str] | None = None,
         constraints: str | Sequence[str] | None = None,
         source_id: str | None = None,
         preamble: str = "",
@@ -117,6 +120,7 @@ class Layout:
             "scores": ",".join(score_paths) or None,
             "system": one_path(system),
             "references": parse_paths(references),
+            "rubric": parse_paths(rubric),
             "constraints": parse_paths(constraints),
             "source_id": one_path(source_id),
             "preamble": preamble,

@@ -16,7 +16,7 @@ from hf_datamap.data.paths import split_unquoted
 from hf_datamap.data.sample import take_sample
 from hf_datamap.errors import LayoutError
 
-_MANY = {"prompt", "responses", "annotations", "references", "constraints", "scores"}
+_MANY = {"prompt", "responses", "annotations", "references", "rubric", "constraints", "scores"}
 _FORMS = (
     "--layout takes a known name, paths such as "
     '"prompt=question,responses=answer_a|answer_b,annotations=winner,label=choice,choices=A:0|B:1", '

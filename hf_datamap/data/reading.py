@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeAlias
 
 from hf_datamap.data.conversation import (
     Dialogue,
@@ -23,10 +23,8 @@ from hf_datamap.data.transcripts import is_transcript, transcript
 from hf_datamap.data.values import number, parse_constraints, seen, whole
 from hf_datamap.errors import RowError
 
-if TYPE_CHECKING:
-    from hf_datamap.data.layout import Layout
-
-Side = str | list[Message] | None
+Side: TypeAlias = "str | list[Message] | None"
+LayoutLike: TypeAlias = Any  # a `Layout`; that module imports this one
 
 #: What may be mended in every row of a dataset, and how. A sample of rows has shown that it is there.
 REPAIRS: Final = {
@@ -63,13 +61,14 @@ _ENDS = ("<|im_end|>", "<|eot_id|>", "</s>", "<end_of_turn>")
 class Reader:
     """A layout made ready: which of the values of a row (in the order of `paths`) plays which part."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: LayoutLike) -> None:
         self.layout = layout
         self.paths: tuple[str, ...] = ()
         self._prompt = self._places(layout.prompt)
         self._responses = self._places(layout.responses)
         self._annotations = self._places(layout.annotations)
         self._references = self._places(layout.references)
+        self._rubric = self._places(layout.rubric)
         self._constraints = self._places(layout.constraints)
         self._system = self._places([layout.system] if layout.system else [])
         self._source_id = self._places([layout.source_id] if layout.source_id else [])
@@ -99,7 +98,8 @@ class Reader:
                 prompt=dialogue.prompt,
                 responses=dialogue.responses,
                 annotations=self._labels(values, groups, keys, dialogue.responses),
-                references=self._references_of(values) if self._references else (),
+                references=self._texts_at(self._references, values) if self._references else (),
+                rubric="\n".join(self._texts_at(self._rubric, values)) if self._rubric else "",
                 constraints=self._constraints_of(values) if self._constraints else (),
                 source_id=self._id_of(values) if self._source_id else None,
                 reasoning=dialogue.reasoning,
@@ -258,13 +258,15 @@ class Reader:
             cells += texts
         return self._rule(cells, len(texts), self._choices)
 
-    def _references_of(self, values: Sequence[Any]) -> tuple[str, ...]:
+    @staticmethod
+    def _texts_at(places: Sequence[int], values: Sequence[Any]) -> tuple[str, ...]:
+        """References or criteria: texts, or lists of texts."""
         texts: list[str | None] = []
-        for place in self._references:
+        for place in places:
             value = values[place]
             items = value if isinstance(value, (list, tuple)) and not any(map(is_message, value)) else [value]
             for item in items:
-                turns = turns_of(item, "the reference")
+                turns = turns_of(item, "the reference or rubric")
                 texts.append(turns[-1]["content"] if isinstance(turns, list) else turns)
         return tuple(text for text in texts if text and text.strip())
 

@@ -37,6 +37,9 @@ SCHEMA: Final = pa.schema(
 #: Rows of a row group: about 100 KB, so that a viewer reads ranges.
 ROW_GROUP: Final = 16_384
 
+#: Rows whose texts the card of a new map tells of: one in so many, where there are more.
+SAMPLE_ROWS: Final = 100_000
+
 _COPIED: Final = {
     "mean": columns.MEAN,
     "variance": columns.VARIANCE,

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hf_datamap.data import columns
+from hf_datamap.data.dataset import every_nth
 from hf_datamap.data.exchange import is_vacant, replaced_together, settle
 from hf_datamap.data.shards import by_split, decoded_bytes, decoded_bytes_of_file, splits_of, write_splits
 from hf_datamap.datamap.datamap import DataMap
@@ -113,7 +114,8 @@ def write_folder(ds: Dataset | DatasetDict, data_map: DataMap, out: Path, *, tit
     with replaced_together(out, needed_bytes=needed_bytes) as new:
         write_splits(splits, new / DATA)
         data_map.save(new / MAP_FILE)
-        draw(ds, data_map, new / PICTURE, title=mask(title))
+        every = max(1, math.ceil(data_map.rows / ROWS_DRAWN))
+        draw(every_nth(splits, every), data_map, new / PICTURE, title=mask(title), every=every)
         (new / CARD).write_text(render(ds, data_map, existing=_card_of(out)), encoding="utf-8")
 
 

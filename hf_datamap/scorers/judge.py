@@ -8,10 +8,11 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from hf_datamap.data.example import Example, Message
+from hf_datamap.data.layout import Layout
 from hf_datamap.engine.endpoint import Endpoint
 from hf_datamap.engine.reply import read_completion
 from hf_datamap.engine.task import JSON, Answer, Score, Task
@@ -22,6 +23,7 @@ from hf_datamap.scorers.fence import fence_secret
 from hf_datamap.scorers.judge_prompt import LISTWISE, POINTWISE, JudgeForm, ask, tokens_of
 from hf_datamap.scorers.judge_reply import read_verdicts, response_format
 from hf_datamap.scorers.rubrics import Rubric, rubric_of
+from hf_datamap.scorers.writers import RubricWriter
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class JudgeRequest:
         responses: the responses that it shows, in that order.
         references: reference answers that it shows.
         sample: which of several judgements of the same.
+        rubric: what matters for this conversation in particular.
         messages: the request's messages, written by the first who needs them (the estimate or the request itself).
     """
 
@@ -46,6 +49,7 @@ class JudgeRequest:
     responses: tuple[str, ...]
     references: tuple[str, ...]
     sample: int
+    rubric: str = ""
     messages: list[Message] | None = field(default=None, compare=False)
 
 
@@ -80,6 +84,10 @@ class LLMJudge(Scorer):
         max_in_flight: greatest number of concurrent requests of this process.
         samples: judgements per response. Above 1 they are drawn at temperature 1 (unless ``temperature`` says
             otherwise), the score is their mean, and the noise is the variance of that mean.
+        rubric_column: path of a text, or of a list of criteria, that says what matters for the row's own prompt; the
+            judge is shown it beside the rubric.
+        rubric_writer: who writes that for rows without: a `RubricWriter`, or a model name for one at the same endpoint.
+            Written once per prompt, and kept.
         scale: the lowest and the highest score. Where a model's tokenizer splits "10" into digits, log-probabilities
             tell less of a scale to 10 than of one to 9.
         rubric: name of a rubric (`hf_datamap.scorers.rubrics.RUBRICS`), a file, a `Rubric` of your own, or its text.
@@ -108,6 +116,8 @@ class LLMJudge(Scorer):
         max_in_flight: int = 64,
         samples: int = 1,
         rubric: str | Rubric = "helpfulness",
+        rubric_column: str | None = None,
+        rubric_writer: RubricWriter | str | None = None,
         scale: tuple[int, int] = (1, 10),
         mode: str = "pointwise",
         orders: int = 1,
@@ -135,6 +145,10 @@ class LLMJudge(Scorer):
         self.samples, self.orders, self.first_order = samples, orders, 0
         self.rubric = rubric_of(rubric)
         self.scale = low, high
+        self.rubric_column = rubric_column
+        if isinstance(rubric_writer, str):
+            rubric_writer = RubricWriter(rubric_writer, base_url=base_url, api_key=api_key, timeout=timeout)
+        self.rubric_writer = rubric_writer
         self.listwise = mode == "listwise"
         self.rationales = rationales
         self.logprobs = logprobs and not self.listwise and not self.rubric.criteria
@@ -175,9 +189,20 @@ class LLMJudge(Scorer):
         }
         if self.rationales:
             identity["rationales"] = True
+        if self.per_prompt:
+            identity["rubric_per_prompt"] = True
         if self.reasoning_effort is not None:
             identity["reasoning_effort"] = self.reasoning_effort
         return identity
+
+    @property
+    def per_prompt(self) -> bool:
+        """Whether each prompt has a rubric of its own."""
+        return self.rubric_column is not None or self.rubric_writer is not None
+
+    def read_with(self, layout: Layout) -> Layout:
+        """Return the layout that reads the rubrics from the column asked for."""
+        return layout if self.rubric_column is None else layout.but(rubric=self.rubric_column)
 
     def swapped(self) -> Self | None:
         """The same judge with responses the other way round; None for a pointwise one, which sees one at a time."""
@@ -189,7 +214,7 @@ class LLMJudge(Scorer):
 
     def tasks(self, example: Example) -> list[Task]:
         """One task per response (or order) and sample; an empty response is not worth a request."""
-        if self.rubric.reference and not example.references:
+        if self._lacking(example):
             return []
         references = tuple(example.references) if self.rubric.reference else ()
         prompt = [[message["role"], message["content"]] for message in example.prompt]
@@ -198,8 +223,25 @@ class LLMJudge(Scorer):
             about: JSON = list(shown) if self.listwise else shown[0]
             for sample in range(self.samples):
                 content: list[JSON] = [prompt, about, sample, *([list(references)] if references else [])]
-                tasks.append(Task(content, JudgeRequest(example.prompt, shown, references, sample)))
+                request = JudgeRequest(example.prompt, shown, references, sample, example.rubric)
+                if not self.per_prompt:
+                    request.rubric = ""
+                elif example.rubric:
+                    content.append({"rubric": example.rubric})
+                tasks.append(Task(content, request, after=self._written_first(example)))
         return tasks
+
+    def _written_first(self, example: Example) -> Task | None:
+        """The task of writing the rubric that the row lacks."""
+        return None if self.rubric_writer is None or example.rubric else self.rubric_writer.task(example.prompt)
+
+    def _lacking(self, example: Example) -> str:
+        """What a row lacks that the judge must be shown."""
+        if self.rubric.reference and not example.references:
+            return "no reference answer"
+        if self.per_prompt and self.rubric_writer is None and not example.rubric:
+            return f"no rubric in {self.rubric_column!r}"
+        return ""
 
     async def answer(self, task: Task) -> Answer:
         """Ask for one judgement.
@@ -210,6 +252,8 @@ class LLMJudge(Scorer):
             EndpointError: the endpoint will answer nothing.
         """
         request: JudgeRequest = task.payload
+        if task.given is not None:
+            request = replace(request, rubric=str(task.given.value), messages=None)
         return self.read(await self.endpoint.chat(self.body(request)), request)
 
     def read(self, completion: Mapping[str, Any], request: JudgeRequest) -> Answer:
@@ -218,7 +262,12 @@ class LLMJudge(Scorer):
         Raises:
             Unanswered: refused, truncated, outside the scale, or nonsense.
         """
-        judged = (*(message["content"] for message in request.prompt), *request.references, *request.responses)
+        judged = (
+            *(message["content"] for message in request.prompt),
+            *request.references,
+            *request.responses,
+            request.rubric,
+        )
         try:
             verdicts = read_verdicts(read_completion(completion), self._form(request), judged)
         except Unanswered as trouble:
@@ -244,8 +293,8 @@ class LLMJudge(Scorer):
 
     def combine(self, example: Example, answers: Sequence[Answer | str]) -> list[Score]:
         """Average the samples and orders of each response."""
-        if self.rubric.reference and not example.references:
-            return [Score(None, "no reference answer")] * len(example.responses)
+        if lacking := self._lacking(example):
+            return [Score(None, lacking)] * len(example.responses)
         judged: dict[str, list[Mapping[str, Any] | str]] = {}
         remaining = iter(answers)
         for shown in self._shown(example):
@@ -285,6 +334,8 @@ class LLMJudge(Scorer):
     async def close(self) -> None:
         """Close the connections of the running loop."""
         await self.endpoint.close()
+        if self.rubric_writer is not None:
+            await self.rubric_writer.close()
 
     def estimate(self, task: Task) -> tuple[int, int]:
         """Roughly how many tokens a task sends and receives (see `tokens_of`; ours)."""
@@ -304,7 +355,12 @@ class LLMJudge(Scorer):
         if request.messages is None:
             form, secret = self._form(request), fence_secret()
             request.messages = ask(
-                form, request.prompt, request.responses, references=request.references, secret=secret
+                form,
+                request.prompt,
+                request.responses,
+                references=request.references,
+                own_rubric=request.rubric,
+                secret=secret,
             )
         return request.messages
 

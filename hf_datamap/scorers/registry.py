@@ -21,8 +21,9 @@ from hf_datamap.scorers.judge import LLMJudge
 from hf_datamap.scorers.local import LocalJudge
 from hf_datamap.scorers.pairwise import PairwiseJudge
 from hf_datamap.scorers.panel import Panel
-from hf_datamap.scorers.reference import ReferenceScorer, ReferenceWriter
+from hf_datamap.scorers.reference import ReferenceScorer
 from hf_datamap.scorers.reward import RewardModel
+from hf_datamap.scorers.writers import ReferenceWriter
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features, IterableDataset
