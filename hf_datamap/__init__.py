@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.data.group_rows import group_rows as group_rows
     from hf_datamap.data.inspect import inspect_dataset as inspect_dataset
     from hf_datamap.data.layout import Layout as Layout
+    from hf_datamap.data.load import load_source as load_source
     from hf_datamap.data.parse import parse_layout as parse_layout
     from hf_datamap.datamap.datamap import DataMap as DataMap
     from hf_datamap.datamap.index import build_index as build_index
@@ -61,13 +62,15 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.scorers.embedders import ServedEmbedder as ServedEmbedder
     from hf_datamap.scorers.judge import LLMJudge as LLMJudge
     from hf_datamap.scorers.local import LocalJudge as LocalJudge
+    from hf_datamap.scorers.pairwise import PairwiseJudge as PairwiseJudge
     from hf_datamap.scorers.panel import Panel as Panel
     from hf_datamap.scorers.reference import ReferenceScorer as ReferenceScorer
-    from hf_datamap.scorers.reference import ReferenceWriter as ReferenceWriter
     from hf_datamap.scorers.registry import auto_scorer as auto_scorer
     from hf_datamap.scorers.reward import RewardModel as RewardModel
     from hf_datamap.scorers.rubrics import Criterion as Criterion
     from hf_datamap.scorers.rubrics import Rubric as Rubric
+    from hf_datamap.scorers.writers import ReferenceWriter as ReferenceWriter
+    from hf_datamap.scorers.writers import RubricWriter as RubricWriter
     from hf_datamap.scoring import ray as ray
     from hf_datamap.scoring.annotate import annotate as annotate
     from hf_datamap.scoring.annotate import fit_panel as fit_panel
@@ -97,6 +100,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "data.group_rows": ["group_rows"],
         "data.inspect": ["inspect_dataset"],
         "data.layout": ["Layout"],
+        "data.load": ["load_source"],
         "data.parse": ["parse_layout"],
         "datamap.datamap": ["DataMap"],
         "datamap.index": ["build_index"],
@@ -133,11 +137,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scorers.embedders": ["RougeL", "SentenceEmbedder", "ServedEmbedder"],
         "scorers.judge": ["LLMJudge"],
         "scorers.local": ["LocalJudge"],
+        "scorers.pairwise": ["PairwiseJudge"],
         "scorers.panel": ["Panel"],
-        "scorers.reference": ["ReferenceScorer", "ReferenceWriter"],
+        "scorers.reference": ["ReferenceScorer"],
         "scorers.registry": ["auto_scorer"],
         "scorers.reward": ["RewardModel"],
         "scorers.rubrics": ["Criterion", "Rubric"],
+        "scorers.writers": ["ReferenceWriter", "RubricWriter"],
         "scoring": ["ray"],
         "scoring.annotate": ["annotate", "fit_panel"],
         "scoring.calibrate": ["CalibrationReport", "calibration_report"],

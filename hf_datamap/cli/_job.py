@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from hf_datamap.data import Layout
-    from hf_datamap.engine.budget import Prices
+    from hf_datamap.engine.budget import Budget, Prices
     from hf_datamap.scorers.base import Scorer
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -72,7 +72,7 @@ def job_options(function: Function) -> Function:
 
 
 @dataclass(frozen=True)
-class Job:
+class ScoringJob:
     """A dataset with its layout and its scorer, opened from the command line."""
 
     ds: Dataset
@@ -82,53 +82,84 @@ class Job:
     source: dict[str, Any]
 
     @classmethod
-    def open(cls, source: str, **given: Any) -> Job:  # noqa: ANN401 - the options above
+    def open(cls, source: str, **given: Any) -> ScoringJob:  # noqa: ANN401 - the options above
         """Open the source, find its layout, make the scorer, and say on stderr which. Options not given are not set."""
+        options: defaultdict[str, Any] = defaultdict(lambda: None, given)
+        check_options(options)
+        return cls.load(source, options, named_scorer(options))
+
+    @classmethod
+    def load(cls, source: str, given: Mapping[str, Any], scorer: Scorer | None) -> ScoringJob:
+        """The same with a scorer that is made already (see `named_scorer`), before anything is read."""
         from hf_datamap.data.group_rows import group_rows
         from hf_datamap.data.load import load_source
-        from hf_datamap.scorers.registry import parse_scorer
 
         options: defaultdict[str, Any] = defaultdict(lambda: None, given)
-        parse_prices(options["price"])
-        if options["scorer"] != "auto":
-            # Wrong spellings show before anything is read.
-            _check_url(options["scorer"], options["base_url"])
-            parse_scorer(options["scorer"], scorer_options(options["option"] or ()), **_judge(options))
         ds = load_source(source, options["split"], options["config"], options["revision"])
         if options["group"]:
             ds = group_rows(ds)
         if options["limit"]:
             ds = ds.select(range(min(options["limit"], len(ds))))
-        return cls.on(ds, source, **given)
+        return cls.of(ds, source, options, scorer)
 
     @classmethod
-    def on(cls, ds: Dataset, source: str, **given: Any) -> Job:  # noqa: ANN401 - the options above
-        """The same for a dataset, or the first rows of one, that is open already."""
-        from hf_datamap.data import choose_layout, detect_layout
-        from hf_datamap.scorers.registry import describe_auto, parse_scorer
+    def of(cls, ds: Dataset, source: str, given: Mapping[str, Any], scorer: Scorer | None) -> ScoringJob:
+        """The same for a dataset, or the first rows of one, that is open already.
+
+        Args:
+            ds: the dataset.
+            source: its name.
+            given: the options above.
+            scorer: the one that `named_scorer` made; None for what fits the data.
+        """
+        from hf_datamap.data.dataset import find_layout
 
         options: defaultdict[str, Any] = defaultdict(lambda: None, given)
-        prices = parse_prices(options["price"])
-        if options["layout"]:
-            layout = choose_layout(ds, options["layout"])
-        else:
-            layout = detect_layout(ds.features, sample=ds.select(range(min(8, len(ds)))).to_list())
+        layout = find_layout(ds, options["layout"] or None)
         click.echo(f"layout {layout.name}: {layout.why}", err=True)
-        name = options["scorer"]
-        if name == "auto":
-            choice = describe_auto(layout)
-            name = choice.name
-            click.echo(f"scorer {choice.name}: {choice.why}", err=True)
-        scorer = parse_scorer(name, scorer_options(options["option"] or ()), **_judge(options))
-        where = {
-            "id": source,
-            "config": options["config"],
-            "split": options["split"],
-            "revision": options["revision"],
-            "group": options["group"] or None,
-            "limit": options["limit"],
-        }
-        return cls(ds, layout, scorer, prices, {k: v for k, v in where.items() if v is not None})
+        names = ("config", "split", "revision", "group", "limit")
+        told = {"id": source, **{name: options[name] or None for name in names}}
+        record = {name: value for name, value in told.items() if value is not None}
+        return cls(ds, layout, scorer or _fitting_scorer(layout, options), parse_prices(options["price"]), record)
+
+    def budget(self, text: str | None, rate: float | None = None) -> Budget:
+        """Read ``--budget`` and ``--rate``."""
+        from hf_datamap.engine.budget import Budget
+
+        limits = Budget.parse(text, self.prices) if text else Budget(prices=self.prices)
+        return replace(limits, rate=rate)
+
+    def identity(self) -> dict[str, Any]:
+        """What a folder must hold the map of, for this job to write to it."""
+        return {"scorer": dict(self.scorer.identity), "source": self.source}
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse what is wrong whatever the data is.
+
+    Raises:
+        UsageError: it is.
+    """
+    parse_prices(options["price"])
+    if options["scorer"] != "auto":
+        _check_url(options["scorer"], options["base_url"])
+
+
+def named_scorer(options: Mapping[str, Any]) -> Scorer | None:
+    """The scorer that ``--scorer`` names; None for ``auto``."""
+    from hf_datamap.scorers.registry import parse_scorer
+
+    if options["scorer"] == "auto":
+        return None
+    return parse_scorer(options["scorer"], scorer_options(options["option"] or ()), **_judge(options))
+
+
+def _fitting_scorer(layout: Layout, options: Mapping[str, Any]) -> Scorer:
+    from hf_datamap.scorers.registry import describe_auto, parse_scorer
+
+    choice = describe_auto(layout)
+    click.echo(f"scorer {choice.name}: {choice.why}", err=True)
+    return parse_scorer(choice.name, scorer_options(options["option"] or ()), **_judge(options))
 
 
 def parse_prices(text: str | None) -> Prices | None:
@@ -153,16 +184,16 @@ def _check_url(scorer: str, url: str | None) -> None:
 
 def scorer_options(words: Sequence[str]) -> dict[str, Any]:
     """Read ``NAME=VALUE``: JSON where it is JSON, else text."""
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise click.UsageError(f"-o takes NAME=VALUE, for example -o max_tokens=4096, not {word!r}")
         try:
-            found[name.strip().replace("-", "_")] = json.loads(value)
+            options[name.strip().replace("-", "_")] = json.loads(value)
         except ValueError:
-            found[name.strip().replace("-", "_")] = value
-    return found
+            options[name.strip().replace("-", "_")] = value
+    return options
 
 
 def _judge(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -52,13 +52,25 @@ _FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit"}
 )
 @click.option("--fix-rows", default="suspects", show_default=True, help="Checks whose rows --fixes repairs.")
 @click.option(
+    "--least-probability",
     "--probability",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.5,
+    "least_probability",
+    default="0.5",
     show_default=True,
-    help="Least estimated probability of a wrong annotation for a suspect.",
+    help="From which estimated probability of a wrong annotation a row is a suspect; 'balanced' finds more.",
 )
-@click.option("--texts/--no-texts", default=True, help="Whether to look at texts (slower than scores alone).")
+@click.option(
+    "--reviewed",
+    metavar="COLUMN|FILE",
+    help="Rows that a person has marked: a column, or a .jsonl, .csv or .parquet with row and verdict (right, wrong).",
+)
+@click.option(
+    "--read-texts/--no-read-texts",
+    "--texts/--no-texts",
+    "read_texts",
+    default=True,
+    help="Whether to look at texts (slower than scores alone).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 @click.pass_context
 def command(
@@ -76,8 +88,9 @@ def command(
     fixes: Path | None,
     action: str,
     fix_rows: str,
-    probability: float,
-    texts: bool,
+    least_probability: str,
+    reviewed: str | None,
+    read_texts: bool,
     as_json: bool,
 ) -> None:
     """Look for wrong labels, broken rows and faults of a preference dataset before it is released."""
@@ -103,8 +116,9 @@ def command(
         data_map=_map_of(source),
         fail_on=fail_on,
         against=old,
-        read_texts=texts,
-        least_probability=probability,
+        read_texts=read_texts,
+        least_probability=_threshold(least_probability),
+        reviewed=reviewed,
     )
     for path in reports:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +128,18 @@ def command(
         _repair(ds, report, fixes, action, [name.strip() for name in fix_rows.split(",") if name.strip()])
     click.echo(report.to_json() if as_json else report.to_markdown(), nl=as_json)
     context.exit(0 if report.passed else 1)
+
+
+def _threshold(text: str) -> float | Literal["balanced"]:
+    if text == "balanced":
+        return "balanced"
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise click.UsageError(f"--least-probability takes 'balanced' or a number between 0 and 1, not {text!r}")
+    return value
 
 
 def _map_of(source: str) -> DataMap | None:

@@ -25,16 +25,17 @@ def command(out: Path, *, as_json: bool) -> None:
 
     Needs no key and no network.
     """
-    from hf_datamap.cli._job import Job
-    from hf_datamap.cli.map import report, run
+    from hf_datamap.cli._engine import map_job
+    from hf_datamap.cli._job import ScoringJob
+    from hf_datamap.cli._report import report
     from hf_datamap.engine.budget import Budget
     from hf_datamap.publish.folder import check_folder
 
     sample = Path(__file__).parents[1] / "data" / "demo_sample" / "ifeval_sample.parquet"
-    job = Job.open(str(sample), scorer="auto")
+    job = ScoringJob.open(str(sample), scorer="auto")
     job.source.update(id="hf_datamap demo (IFEval sample)", license="apache-2.0")
     check_folder(out, {"source": job.source})
-    data_map = run(job, out, Budget(), title="Demo: six models answer verifiable prompts")
+    data_map = map_job(job, out, Budget(), title="Demo: six models answer verifiable prompts")
     report(
         data_map, out, as_json=as_json, then=f"hf-datamap inspect {out}   (then map your own: hf-datamap map --help)"
     )

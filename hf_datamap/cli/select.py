@@ -23,7 +23,7 @@ Examples:
 def _list(context: click.Context, _: click.Parameter, asked: bool) -> None:
     if not asked:
         return
-    from hf_datamap.curate.select import STRATEGIES
+    from hf_datamap.curate.strategies import STRATEGIES
 
     width = max(map(len, STRATEGIES))
     for name, strategy in STRATEGIES.items():
@@ -36,7 +36,11 @@ def _list(context: click.Context, _: click.Parameter, asked: bool) -> None:
 @click.argument("strategy", default="high_mean_low_variance")
 @out_folder(required=False, help_text="Folder to write; left out, only the counts are record.")
 @OVERWRITE
-@click.option("--fraction", type=click.FloatRange(0, 1), help="Budget as a fraction of the rows (default a third).")
+@click.option(
+    "--fraction",
+    type=click.FloatRange(0, 1),
+    help="Budget as a fraction of the rows (default: as in the strategy's paper, else a third).",
+)
 @click.option("--rows", type=click.IntRange(min=0), help="Budget in rows.")
 @click.option("--tokens", type=click.IntRange(min=0), help="Budget in words of prompts and responses.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random draws.")
@@ -75,6 +79,8 @@ def command(
     subset = select(ds, strategy, fraction, rows=rows, tokens=tokens, seed=seed, stratify_by=stratify_by, layout=layout)
     record = provenance(next(iter(subset.values())) if isinstance(subset, DatasetDict) else subset) or {}
     record["dataset"] = source
+    if (earlier := Path(source) / "selection.json").is_file():  # Parquet does not keep how rows were selected
+        record["selected_from"] = json.loads(earlier.read_text(encoding="utf-8"))
     if out:
         with written_folder(out, "selection.json", record) as new:
             write_parquet(subset, new / "data")

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, TextIO
 
+from hf_datamap.engine.secrets import mask
+
 # Control characters but tab and line feed, direction marks, invisible spaces, tag characters, lone surrogates. The
 # joiners U+200C and U+200D stay: Persian, Indic scripts and emoji need them.
 _STEERING: Final = re.compile(
@@ -25,7 +27,7 @@ def clean(text: str) -> str:
 
 
 class GuardedStream:
-    """A text stream whose text is cleaned; it has no ``buffer``, so that nothing goes around it.
+    """A text stream whose text is cleaned, and secrets masked; it has no ``buffer``: nothing goes around it.
 
     Args:
         stream: where the cleaned text goes.
@@ -35,10 +37,10 @@ class GuardedStream:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        """Write text, cleaned."""
+        """Write text, cleaned and without secrets."""
         # A progress bar returns to the beginning of its line; within a text that would hide what stands before.
         returns = len(text) - len(text.lstrip("\r"))
-        self.write_styled("\r" * returns + clean(text[returns:].replace("\r\n", "\n")))
+        self.write_styled("\r" * returns + clean(mask(text[returns:].replace("\r\n", "\n"))))
         return len(text)
 
     def write_styled(self, text: str) -> None:
@@ -106,7 +108,7 @@ def width() -> int:
 
 def styled(text: str, *styles: str) -> str:
     """Return cleaned text in colour where stdout is a terminal that shows colours (and ``NO_COLOR`` is not set)."""
-    plain = clean(text)
+    plain = clean(mask(text))
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return plain
     codes = ";".join(_STYLES[style] for style in styles)

@@ -5,10 +5,13 @@ The set and the types never depend on the data, so that schemas of shards, split
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
+
+from hf_datamap.errors import MapError
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -69,7 +72,7 @@ UNMAPPED: Final = "unmapped"
 REGIONS: Final = (HIGH_MEAN_LOW_VARIANCE, LOW_MEAN_LOW_VARIANCE, HIGH_VARIANCE, UNMAPPED)
 
 
-def features(base: Features | None = None, schema: pa.Schema = SCORE_SCHEMA) -> Features:
+def features(base: Mapping[str, Any] | None = None, schema: pa.Schema = SCORE_SCHEMA) -> Features:
     """Return ``datasets`` features for the added columns, after those of ``base`` if given.
 
     Args:
@@ -180,7 +183,13 @@ def margin(scores: np.ndarray, annotations: np.ndarray) -> np.ndarray:
 
 def floats(table: pa.Table, name: str) -> np.ndarray:
     """A column as float32, NaN for null."""
-    column = table[name].cast(pa.float32())
+    try:
+        column = table[name].cast(pa.float32())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise MapError(
+            f"the dataset has a column {name} of type {table[name].type}, which is not the map's (numbers): rename or "
+            "remove it, and map the dataset again"
+        ) from None
     return np.asarray(column.fill_null(np.nan).to_numpy()) if column.null_count else np.asarray(column.to_numpy())
 
 

@@ -62,6 +62,17 @@ def first_rows(ds: Dataset | IterableDataset, count: int = _SAMPLE_ROWS) -> list
     return list(itertools.islice(iter(ds.with_format(None).take(count)), count))
 
 
+def every_nth(splits: Mapping[str, Dataset], step: int) -> DatasetDict:
+    """Return one row in so many, rows being numbered through all splits; the first of them is there."""
+    from datasets import DatasetDict
+
+    sampled, first_row = {}, 0
+    for name, split in splits.items():
+        sampled[name] = split.select(range(-first_row % step, len(split), step)) if step > 1 else split
+        first_row += len(split)
+    return DatasetDict(sampled)
+
+
 def add_columns(
     ds: AnyDataset,
     compute: Compute,
@@ -128,7 +139,13 @@ class _WithColumns:
 
 
 def map_tables(
-    ds: IterableDataset, work: Callable[..., pa.Table], added: pa.Schema, batch_size: int, *, numbered: bool = False
+    ds: IterableDataset,
+    work: Callable[..., pa.Table],
+    added: pa.Schema,
+    batch_size: int,
+    *,
+    numbered: bool = False,
+    dropped: Sequence[str] = (),
 ) -> IterableDataset:
     """Return a stream with further columns, computed as it is read.
 
@@ -141,8 +158,11 @@ def map_tables(
         added: names and types of the columns.
         batch_size: rows of a table.
         numbered: whether ``work`` also gets the numbers of the rows in the stream.
+        dropped: columns that ``work`` leaves out.
     """
-    features = columns.features(ds.features, added) if ds.features else None
+    features = None
+    if ds.features:
+        features = columns.features({name: ds.features[name] for name in ds.features if name not in dropped}, added)
     mapped = ds.with_format("arrow").map(
         work, batched=True, batch_size=batch_size, features=features, with_indices=numbered
     )

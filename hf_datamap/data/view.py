@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 from hf_datamap.data import columns
 from hf_datamap.data.detect import detect_layout
@@ -244,6 +245,17 @@ class DatasetView:
                 return None
             column = pc.struct_field(column, step) if column.type.get_field_index(step) >= 0 else None
         return None if column is None or pa.types.is_nested(column.type) else column
+
+    def content_hashes(self, rows: np.ndarray) -> np.ndarray:
+        """Hashes (uint64) of what ships with some rows, ascending: this package's own columns do not count."""
+        hashes: list[int] = []
+        for part, first in zip(self.splits.values(), self.starts, strict=False):
+            in_part = rows[(rows >= first) & (rows < first + len(part))] - first
+            own = part.select_columns([name for name in part.column_names if not name.startswith("datamap_")])
+            for start in range(0, len(in_part), BATCH):
+                table = own.select(in_part[start : start + BATCH])[:]
+                hashes += [xxhash.xxh3_64_intdigest(repr(row).encode("utf-8", "replace")) for row in table.to_pylist()]
+        return np.array(hashes, np.uint64)
 
     def example(self, row: int) -> Example | None:
         """One row as an example, None when it cannot be read."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,8 @@ from hf_datamap.errors import MapError
 if TYPE_CHECKING:
     from hf_datamap.data.dataset import AnyDataset
     from hf_datamap.datamap.points import AnyPoints
+
+_DEEPEST: Final = 60  # a provenance record is six or seven deep
 
 
 class DataMap(FrozenModel):
@@ -232,7 +234,11 @@ class DataMap(FrozenModel):
             MapError: the text is not a map.
         """
         try:
-            return cls.model_validate(json.loads(text))
+            content = json.loads(text)
+            _check_depth(content)
+            return cls.model_validate(content)
+        except RecursionError:
+            raise MapError("not an Alignment Data Map: its JSON is nested beyond all use") from None
         except (ValueError, ValidationError) as error:
             raise MapError(f"not an Alignment Data Map: {error}") from None
 
@@ -282,3 +288,22 @@ def parse_fraction(name: str, value: Fraction | float) -> Fraction:
     if not 0 <= share <= 1:
         raise MapError(f"{name} must lie between 0 and 1, not {value}")
     return share
+
+
+def _check_depth(content: object) -> None:
+    """Refuse JSON that is nested so deeply that those who walk it (the card, a fingerprint) could not.
+
+    Raises:
+        ValueError: it is.
+    """
+    level: list[object] = [content]
+    for _ in range(_DEEPEST):
+        level = [
+            value
+            for item in level
+            if isinstance(item, dict | list)
+            for value in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return
+    raise ValueError(f"its JSON is nested more than {_DEEPEST} deep")

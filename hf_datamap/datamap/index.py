@@ -37,6 +37,9 @@ SCHEMA: Final = pa.schema(
 #: Rows of a row group: about 100 KB, so that a viewer reads ranges.
 ROW_GROUP: Final = 16_384
 
+#: Rows whose texts the card of a new map tells of: one in so many, where there are more.
+SAMPLE_ROWS: Final = 100_000
+
 _COPIED: Final = {
     "mean": columns.MEAN,
     "variance": columns.VARIANCE,
@@ -132,9 +135,15 @@ def _table(name: str, split: Dataset, longest: np.ndarray) -> pa.Table:
             continue
         column = _COPIED[field.name]
         values = data[column].combine_chunks() if column in data.column_names else pa.nulls(rows)
-        if pa.types.is_dictionary(field.type):
-            values = values.cast(pa.string()).dictionary_encode()
-        arrays.append(values.cast(field.type))
+        try:
+            if pa.types.is_dictionary(field.type):
+                values = values.cast(pa.string()).dictionary_encode()
+            arrays.append(values.cast(field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise MapError(
+                f"split {name!r} has a column {column} of type {values.type}, which is not the map's (it has "
+                f"{columns.SCHEMA.field(column).type}): rename or remove it, and map the dataset again"
+            ) from None
     arrays.append(_source(data))
     arrays.append(pa.array(np.minimum(longest, np.iinfo(np.int32).max), pa.int32(), mask=longest < 0))
     return pa.Table.from_arrays(arrays, schema=SCHEMA)

@@ -18,7 +18,6 @@ from hf_datamap.errors import Unanswered
 #: Ollama's OpenAI-compatible API; Anthropic and Ollama; LiteLLM.
 _THOUGHT_FIELDS: Final = ("reasoning_content", "reasoning", "thinking", "thoughts", "reasoning_details")
 _THOUGHT_PARTS: Final = ("thinking", "reasoning", "redacted_thinking", "thought")
-_MOST_TOKENS: Final = 10**9  # of one request; a larger count is a fault of the server
 
 #: Marks around thoughts: where they begin, and where they end. Tried in this order.
 _MARKS: Final = tuple(
@@ -245,20 +244,3 @@ def _texts(value: object, depth: int) -> Iterator[str]:
     elif isinstance(value, Mapping) and depth < 5:
         for name in ("text", "content", "summary", *_THOUGHT_FIELDS):
             yield from _texts(value.get(name), depth + 1)
-
-
-def tokens_used(completion: object) -> tuple[int, int]:
-    """Tokens sent and received as the endpoint counts them; 0 where it does not say, or says what cannot be."""
-    usage = completion.get("usage") if isinstance(completion, Mapping) else None
-    if not isinstance(usage, Mapping):
-        return 0, 0
-    sent = usage.get("prompt_tokens", usage.get("input_tokens"))
-    return _count(sent), _count(usage.get("completion_tokens", usage.get("output_tokens")))
-
-
-def _count(value: object) -> int:
-    if isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal() and len(value) < 20:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST_TOKENS:
-        return 0
-    return int(value)

@@ -23,7 +23,10 @@ _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTP
 _USERINFO = re.compile(r"(?<=//)[^/?#\s\"'<>]*@")  # user:password@ of a URL; a password may hold @ itself
 _BARE_USERINFO = re.compile(r"(?<![\w/:@])[^\s/@:\"'<>(]*:[^\s/@\"'<>]*@(?=[\w\[])")  # the same, without a scheme
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w~+/.=-]{8,}")
-_PREFIXED = re.compile(r"(?i)\b(sk|hf|key|gsk|xai|pplx|AIza)[-_][\w*.-]{6,}")
+# Tokens of known forms. Names of programs and variables (HF_HUB_OFFLINE) have neither digits nor 20 letters in a row.
+_PREFIXED = re.compile(
+    r"(?i)\b(sk|hf|key|gsk|xai|pplx|AIza)[-_](?!datamap)(?:(?=[\w*.-]*\d)[\w*.-]{6,}|[\w*.-]*[A-Za-z0-9]{20,})"
+)
 _NAMED = re.compile(
     r"(?i)\b(api[-_]?key|access[-_]?token|auth[-_]?token|password|passwd|secret)([\"']?\s*[=:]\s*[\"']?)"
     r"[^\s\"'&,;]{4,}"
@@ -50,9 +53,17 @@ def mask_bytes(data: bytes) -> bytes:
     return data
 
 
+_remembered: set[str] = set()
+
+
+def remember(secret: str) -> None:
+    """Mask a secret from here on that was given in code and that no other place tells of, such as a Hub token."""
+    _remembered.add(secret)
+
+
 def known_secrets() -> tuple[str, ...]:
     """Return the keys, tokens and proxy passwords of this process, longest first."""
-    secrets = set(config.keys())
+    secrets = set(config.keys()) | _remembered
     secrets |= {value for name in _VARIABLES if (value := os.environ.get(name))}
     for name in _PROXIES:
         if "@" in (value := os.environ.get(name, "")):

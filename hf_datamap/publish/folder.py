@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hf_datamap.data import columns
+from hf_datamap.data.dataset import every_nth
 from hf_datamap.data.exchange import is_vacant, replaced_together, settle
 from hf_datamap.data.shards import by_split, decoded_bytes, decoded_bytes_of_file, splits_of, write_splits
 from hf_datamap.datamap.datamap import DataMap
-from hf_datamap.errors import MapError, SourceError
+from hf_datamap.engine.secrets import mask
+from hf_datamap.errors import CardError, MapError, SourceError
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -78,6 +80,7 @@ def check_folder(out: Path, job: Mapping[str, Any], *, overwrite: bool = False) 
     settle(out)
     if not (out / MAP_FILE).is_file():
         raise SourceError(f"--out {out} holds files that are no map ({MAP_FILE} is missing); name another folder")
+    _check_card(out)
     if overwrite:
         return
     provenance = DataMap.load(out / MAP_FILE).provenance
@@ -106,12 +109,13 @@ def write_folder(ds: Dataset | DatasetDict, data_map: DataMap, out: Path, *, tit
     from hf_datamap.datamap.plot import draw
     from hf_datamap.publish.card import render
 
-    splits = splits_of(ds)
+    splits, data_map = splits_of(ds), without_secrets(data_map)
     needed_bytes = sum(map(decoded_bytes, splits.values())) + _BESIDE_THE_DATA
     with replaced_together(out, needed_bytes=needed_bytes) as new:
         write_splits(splits, new / DATA)
         data_map.save(new / MAP_FILE)
-        draw(ds, data_map, new / PICTURE, title=title)
+        every = max(1, math.ceil(data_map.rows / ROWS_DRAWN))
+        draw(every_nth(splits, every), data_map, new / PICTURE, title=mask(title), every=every)
         (new / CARD).write_text(render(ds, data_map, existing=_card_of(out)), encoding="utf-8")
 
 
@@ -133,13 +137,13 @@ def write_parts(data: Path, sample: Path, split: str, data_map: DataMap, out: Pa
     from hf_datamap.datamap.plot import draw
     from hf_datamap.publish.card import CardTarget, Config, compose_card, gather_facts
 
-    files = sorted(data.glob("*.parquet"))
+    files, data_map = sorted(data.glob("*.parquet")), without_secrets(data_map)
     sampled_rows = _read(sorted(sample.glob("*.parquet")), split)
     with replaced_together(out, needed_bytes=_BESIDE_THE_DATA) as new:
         data_map.save(new / MAP_FILE)
         every = max(1, math.ceil(data_map.rows / ROWS_DRAWN))
         points = _read(files, split, [columns.MEAN, columns.VARIANCE], every)
-        draw(points, data_map, new / PICTURE, title=title, every=every)
+        draw(points, data_map, new / PICTURE, title=mask(title), every=every)
         facts = gather_facts(index_dataset(sampled_rows, layout_of(data_map.provenance)), data_map)
         if len(sampled_rows) < data_map.rows:
             facts = facts.counted({split: data_map.rows})
@@ -150,10 +154,41 @@ def write_parts(data: Path, sample: Path, split: str, data_map: DataMap, out: Pa
         shutil.move(data, new / DATA)
 
 
+def without_secrets(data_map: DataMap) -> DataMap:
+    """Return a map whose provenance holds no secret: the address of a source, or an option, may have carried one."""
+    masked = _masked(data_map.provenance)
+    return data_map if masked == data_map.provenance else data_map.model_copy(update={"provenance": masked})
+
+
+def _masked(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, Mapping):
+        return {mask(str(key)): _masked(item) for key, item in value.items()}
+    return [_masked(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _check_card(out: Path) -> None:
+    """Make sure that the card of a folder can be merged into.
+
+    Raises:
+        SourceError: it is broken.
+    """
+    from hf_datamap.publish.card import check_mergeable
+
+    try:
+        check_mergeable(_card_of(out))
+    except CardError as error:
+        raise SourceError(f"the card in --out {out} cannot be merged into: {error}") from None
+
+
 def _card_of(folder: Path) -> str:
     """The card of a folder as it is in the file (line ends too), empty when there is none."""
     path = folder / CARD
-    return path.read_bytes().decode("utf-8") if path.is_file() else ""
+    try:
+        return path.read_bytes().decode("utf-8") if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}): correct it first") from None
 
 
 def _read(files: Sequence[Path], split: str, names: list[str] | None = None, every: int = 1) -> Dataset:

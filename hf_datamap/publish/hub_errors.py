@@ -6,6 +6,7 @@ import json
 import re
 from typing import Final
 
+from hf_datamap.engine.secrets import mask, remember
 from hf_datamap.errors import DataMapError, HubError
 
 _PASSING: Final = frozenset({408, 409, 412, 429, 500, 502, 503, 504})
@@ -99,6 +100,8 @@ def check_token(token: str | bool | None) -> None:
             "the token holds a space, a line break or another character that no token has: give it as it was made, or "
             "run `hf auth login`"
         )
+    if text:
+        remember(text)
 
 
 def _token() -> bool:
@@ -108,9 +111,9 @@ def _token() -> bool:
 
 
 def hub_message(error: Exception) -> str:
-    """Return what the Hub or the client message, in one line without secrets."""
+    """Return what the Hub or the client said, in one line without secrets."""
     from hf_datamap.publish.card.escape import find_secret
 
-    text = str(getattr(error, "server_message", None) or error) or type(error).__name__
+    text = mask(str(getattr(error, "server_message", None) or error)) or type(error).__name__
     line = " ".join(text.split())[:300].rstrip(".")
     return type(error).__name__ if find_secret(line) else line

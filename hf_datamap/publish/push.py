@@ -23,6 +23,7 @@ from hf_datamap.publish.card.escape import find_secret
 from hf_datamap.publish.card.metadata import TERMS
 from hf_datamap.publish.commit import Commit, client, commit_whole, full_name
 from hf_datamap.publish.config_files import shard_bytes, write_config, write_index
+from hf_datamap.publish.folder import without_secrets
 from hf_datamap.publish.hub_errors import is_transient
 from hf_datamap.publish.plan import Release, region_of, subset_name
 
@@ -176,7 +177,7 @@ def _check(
 def _prepare(checked: _Checked, folder: Path, target: CardTarget, card: str, api: HfApi | None) -> Release:
     """Write the data that goes up into a folder; with a client, look up the terms and write the map's files too."""
     subsets = {name: splits_of(subset) for name, subset in checked.curated.items()}
-    data_map = _public(checked.data_map)
+    data_map = without_secrets(_public(checked.data_map))
     facts = gather_facts(checked.indexed, data_map)
     return Release(
         facts=facts,

@@ -19,9 +19,11 @@ from hf_datamap.scorers.constraints.scorer import ConstraintScorer, Mode
 from hf_datamap.scorers.embedders import DEFAULT_EMBEDDER, RougeL, SentenceEmbedder, ServedEmbedder, Similarity
 from hf_datamap.scorers.judge import LLMJudge
 from hf_datamap.scorers.local import LocalJudge
+from hf_datamap.scorers.pairwise import PairwiseJudge
 from hf_datamap.scorers.panel import Panel
-from hf_datamap.scorers.reference import ReferenceScorer, ReferenceWriter
+from hf_datamap.scorers.reference import ReferenceScorer
 from hf_datamap.scorers.reward import RewardModel
+from hf_datamap.scorers.writers import ReferenceWriter
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features, IterableDataset
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 
 SPELLINGS: Final = """\
 judge:MODEL          a language model behind an OpenAI-compatible endpoint (--base-url, OPENAI_API_KEY)
+pairwise:MODEL       the same model compares responses two at a time (-o comparisons=N for fewer than all pairs)
 constraints[:loose]  verifiable constraints (IFEval, M-IFEval, IFBench) that the rows carry (-o behaviour=published,
                      -o upstream_regex=true, -o strip_thoughts=true)
 local:PATH.gguf      a judge from a GGUF file, served in this process; needs hf_datamap[local]
@@ -45,7 +48,7 @@ columns:PATH         scores that ship with the data, for example columns:complet
 A+B                  several of them as a panel, each standardised (-o standardise=rank, -o combine=median, and
                      -o columns=true for each one's own scores)"""
 
-_KINDS: Final = ("judge", "reward", "reference", "constraints", "columns", "local")
+_KINDS: Final = ("judge", "pairwise", "reward", "reference", "constraints", "columns", "local")
 _BETWEEN_MEMBERS: Final = re.compile(rf"\+(?=(?:{'|'.join(_KINDS)})(?:[:+@]|$))")
 _SERVED: Final = re.compile(r"(.+)@(https?://\S+)\Z")
 #: Options that ``-o`` does not set: a secret stays in the environment, the others have a flag of their own.
@@ -107,14 +110,8 @@ def parse_scorer(text: str, options: Mapping[str, Any] | None = None, **judge: A
 
 def _factory(text: str, judge: Mapping[str, Any]) -> _Factory:
     kind, _, rest = text.partition(":")
-    if kind == "judge" and rest:
-        return _Factory(text, lambda **own: LLMJudge(rest, **{**judge, **own}), _options_of(LLMJudge))
-    if kind == "local" and rest:
-        shared = {name: value for name, value in judge.items() if name not in _NOT_BY_NAME}
-        options = _options_of(LocalJudge) | _options_of(LLMJudge)
-        return _Factory(text, lambda **own: LocalJudge(rest, **{**shared, **own}), options)
-    if kind == "reward" and rest:
-        return _reward(text, rest, judge)
+    if rest and kind in _WITH_MODEL:
+        return _WITH_MODEL[kind](text, rest, judge)
     if kind.partition("@")[0] == "reference":
         return _reference(text, text.removeprefix("reference").removeprefix(":"), judge)
     if kind == "constraints" and rest in ("", "strict", "loose"):
@@ -130,12 +127,40 @@ def _options_of(make: Callable[..., Any]) -> frozenset[str]:
     return frozenset({p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - _NOT_BY_NAME)
 
 
+def _judge(text: str, model: str, judge: Mapping[str, Any]) -> _Factory:
+    """``MODEL``."""
+    return _Factory(text, lambda **own: LLMJudge(model, **{**judge, **own}), _options_of(LLMJudge))
+
+
+def _local(text: str, path: str, judge: Mapping[str, Any]) -> _Factory:
+    """``PATH``."""
+    shared = {name: value for name, value in judge.items() if name not in _NOT_BY_NAME}
+    options = _options_of(LocalJudge) | _options_of(LLMJudge)
+    return _Factory(text, lambda **own: LocalJudge(path, **{**shared, **own}), options)
+
+
+def _pairwise(text: str, model: str, judge: Mapping[str, Any]) -> _Factory:
+    """``MODEL``; of a judge's options those that a comparison has."""
+    options = _options_of(PairwiseJudge)
+    if unknown := sorted(judge.keys() - options - _NOT_BY_NAME):
+        raise ScorerError(f"{text} has no option {', '.join(unknown)}; its options: {', '.join(sorted(options))}")
+    return _Factory(text, lambda **own: PairwiseJudge(model, **{**judge, **own}), options)
+
+
 def _reward(text: str, name: str, judge: Mapping[str, Any]) -> _Factory:
     """``MODEL[@URL]``."""
     served = _SERVED.match(name)
     model, url = served.groups() if served else (name, None)
     shared = {key: value for key, value in judge.items() if served and key == "max_in_flight"}
     return _Factory(text, lambda **own: RewardModel(model, base_url=url, **shared, **own), _options_of(RewardModel))
+
+
+_WITH_MODEL: Final[Mapping[str, Callable[[str, str, Mapping[str, Any]], _Factory]]] = {
+    "judge": _judge,
+    "local": _local,
+    "pairwise": _pairwise,
+    "reward": _reward,
+}
 
 
 def _reference(text: str, name: str, judge: Mapping[str, Any]) -> _Factory:

@@ -204,10 +204,8 @@ class StreamRows(Rows["IterableDataset"]):
         replaced = assigner.schema.names  # the variance, where noise is taken out of it
         kept = [each for each in added_schema(self.job.scorer) if each.name not in replaced]
         work = _ScoreAndAssign(self.job, assigner)
-        stale = [name for name in columns.FOLLOWING if name in (self.ds.column_names or ())]
-        return map_tables(
-            self.ds.remove_columns(stale), work, pa.schema([*kept, *assigner.schema]), self._table_rows, numbered=True
-        )
+        schema = pa.schema([*kept, *assigner.schema])
+        return map_tables(self.ds, work, schema, self._table_rows, numbered=True, dropped=columns.FOLLOWING)
 
 
 @dataclass(frozen=True)
@@ -219,4 +217,6 @@ class _ScoreAndAssign:
 
     def __call__(self, table: pa.Table, rows: list[int]) -> pa.Table:
         scored = RowScoring.of_table(table, self.job, Usage(), Progress.hidden()).run(self.job.scorer)
-        return with_table(table, with_table(scored, self.assigner(scored, rows[0] if rows else 0)))
+        added = with_table(scored, self.assigner(scored, rows[0] if rows else 0))
+        kept = [name for name in table.column_names if name not in columns.FOLLOWING]
+        return with_table(table.select(kept), added)

@@ -21,6 +21,7 @@ from hf_datamap.data import Layout, choose_layout, columns, detect_layout
 from hf_datamap.data.parquet import Part, parquet_files, plan
 from hf_datamap.data.shards import shard_name, split_name
 from hf_datamap.datamap.datamap import DataMap
+from hf_datamap.datamap.index import SAMPLE_ROWS
 from hf_datamap.datamap.points import IN_MEMORY_OF_STREAMS, Gathered, scored_tables
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.engine.config import __version__
@@ -38,7 +39,6 @@ from hf_datamap.scoring.progress import Progress
 if TYPE_CHECKING:
     from datasets import Features, IterableDataset
 
-SAMPLE_ROWS: Final = 100_000  # rows whose texts the card tells of
 PART_ROWS: Final = 50_000  # of row groups that together make a part
 PART_ROWS_ASKING: Final = 10_000  # the same where scoring takes requests
 

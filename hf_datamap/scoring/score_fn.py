@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from hf_datamap.data import Example, Layout, columns, detect_layout
 from hf_datamap.data.dataset import with_table
-from hf_datamap.data.values import is_message
+from hf_datamap.data.messages import is_message
 from hf_datamap.engine.config import __version__
 from hf_datamap.engine.run import Run
 from hf_datamap.engine.scheduler import engine

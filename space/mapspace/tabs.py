@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import gradio as gr
 import numpy as np
 
-from hf_datamap.curate.select import STRATEGIES
+from hf_datamap.curate.strategies import STRATEGIES
 from hf_datamap.data import columns
 from mapspace import compare, export, findings, gallery, publish, recut, strategies
 from mapspace.app import App, errors_shown, token_of

@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 
 from hf_datamap.curate.audit import audit
-from hf_datamap.curate.select import Pool, select
+from hf_datamap.curate.select import select
+from hf_datamap.curate.strategies import Pool
 from hf_datamap.curate.texts.words import words
 from hf_datamap.data import Layout, columns
 

@@ -64,6 +64,14 @@ def test_what_is_printed_cannot_steer_a_terminal():
     assert clean("نص عربی‌ها 🧑‍🚀 naïve") == "نص عربی‌ها 🧑‍🚀 naïve"
 
 
+def test_names_of_programs_and_variables_are_no_secrets(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijklmnopqrstuvwxyzabcdefgh")
+    sink = io.StringIO()
+    text = "next: hf-datamap audit map (hf_datamap 0.1.0; HF_HUB_OFFLINE, HF_TOKEN, key_metrics, hf_hub_download)"
+    print(text, "hf_abcdefghijklmnopqrstuvwxyzabcdefgh", file=GuardedStream(sink))
+    assert sink.getvalue() == f"{text} ***\n"
+
+
 def test_a_stream_of_few_characters_gets_escapes():
     raw = io.BytesIO()
     stream = GuardedStream(io.TextIOWrapper(raw, encoding="ascii", write_through=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hf_datamap.engine.reply import answer_of, read_completion, split_thoughts, tokens_used
+from hf_datamap.engine.reply import answer_of, read_completion, split_thoughts
 from hf_datamap.errors import Unanswered
 
 FORMS = {
@@ -132,24 +132,6 @@ def test_texts_of_completions_and_tokens():
     )
     assert (reply.text, reply.content, reply.finish) == ("an apple", " an apple", "length")
     assert list(reply.tokens) == [{"token": "a"}]
-
-
-@pytest.mark.parametrize(
-    ("usage", "counts"),
-    [
-        ({"prompt_tokens": 90, "completion_tokens": 5}, (90, 5)),
-        ({"input_tokens": 90, "output_tokens": 5}, (90, 5)),
-        ({"prompt_tokens": "90", "completion_tokens": 5.0}, (90, 5)),
-        ({"prompt_tokens": -3, "completion_tokens": True}, (0, 0)),
-        ({"prompt_tokens": 1 << 63, "completion_tokens": float("nan")}, (0, 0)),
-        ({"prompt_tokens": "many", "completion_tokens": float("inf")}, (0, 0)),
-        ({"prompt_tokens": None, "completion_tokens": [5]}, (0, 0)),
-        (None, (0, 0)),
-        ("90", (0, 0)),
-    ],
-)
-def test_counts_that_cannot_be_are_none(usage, counts):
-    assert tokens_used({"usage": usage}) == counts
 
 
 HOSTILE = [

@@ -115,7 +115,7 @@ def test_the_bare_server_limits_that_the_judge_works_around():
         assert len(reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]) == 5
         assert post({"messages": messages, "n": 3})[0] == 400  # more than slots: LLMJudge asks several times instead
         assert post({"messages": messages}, key="wrong")[0] == 401
-        remote = dm.LLMJudge("any", base_url=url, api_key="wrong")
+        remote = dm.LLMJudge("any", base_url=url, api_key="sk-not-the-one")
         with pytest.raises(dm.DataMapError, match="API key is missing or wrong"):
             annotated(remote)
     finally:

@@ -228,7 +228,8 @@ def test_other_formats_limits_and_both_engines(tmp_path, server):
     assert isinstance(done.exception, SourceError)
     assert "holds the map of another job" in str(done.exception)
     assert not scratch_of(tmp_path / "shards").exists()
-    done = CliRunner().invoke(group, [*words, "--keep", "added", "--out", str(tmp_path / "x")])
+    alone = [*words, "--engine", "memory", "--keep", "added", "--out", str(tmp_path / "x")]
+    done = CliRunner().invoke(group, alone)
     assert (done.exit_code, "--keep added: only with --engine shards or ray" in done.output) == (2, True)
 
 
@@ -247,16 +248,28 @@ def test_sketches_are_told_in_the_map(tmp_path):
 
 
 def test_the_card_of_a_large_map_tells_of_all_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr("hf_datamap.scoring.files.SAMPLE_ROWS", 50)
+    """Words about texts and the picture are of a sample, the same one whatever the way in."""
+    for place in ("scoring.files", "publish.card"):
+        monkeypatch.setattr(f"hf_datamap.{place}.SAMPLE_ROWS", 50)
     monkeypatch.setattr("hf_datamap.publish.folder.ROWS_DRAWN", 60)
     files = split(rated(300), tmp_path / "in", 3)
-    _, data_map = annotate_files(files, dm.ColumnScorer("rating"), tmp_path / "m", progress=False)
+    where = {"id": "me/rated"}
+    _, data_map = annotate_files(files, dm.ColumnScorer("rating"), tmp_path / "m", source=where, progress=False)
     card = (tmp_path / "m/README.md").read_text()
     assert "300 of 300 rows are on the map" in card
     for region in data_map.regions[:3]:
         assert f"| `{region.name}` | {region.rows} |" in card
     assert "num_examples: 300" in card
-    assert (tmp_path / "m/map.png").stat().st_size > 10_000
+    write_folder(
+        *dm.annotate(rated(300), dm.ColumnScorer("rating"), source=where, progress=False),
+        tmp_path / "w",
+        title="me/rated",
+    )
+    assert (tmp_path / "m/map.png").read_bytes() == (tmp_path / "w/map.png").read_bytes()
+    whole = (tmp_path / "w/README.md").read_text()
+    assert [line for line in whole.splitlines() if "num_bytes" not in line and "size:" not in line] == [
+        line for line in card.splitlines() if "num_bytes" not in line and "size:" not in line
+    ]
 
 
 def test_what_cannot_be_mapped(tmp_path, judge):

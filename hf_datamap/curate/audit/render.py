@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 from hf_datamap.curate.audit.findings import Finding
 from hf_datamap.curate.audit.gates import Gate
 from hf_datamap.curate.audit.releases import ReleaseComparison
+from hf_datamap.curate.audit.review import ReviewSummary
 from hf_datamap.curate.audit.suspects import Suspects
 from hf_datamap.data import columns
 
@@ -104,6 +105,21 @@ def suspects(found: Suspects, *, with_split: bool) -> list[str]:
     ]
     shown = [f"The first {len(rows)} of {len(found):,}, most probable first."] if len(rows) < len(found) else []
     return ["## Suspects", *shown, _table(rows)]
+
+
+def review(summary: ReviewSummary) -> list[str]:
+    """The section on reviewed rows: shares with their intervals, and what to review next."""
+    rows = [
+        {"share of wrong labels among": name, "estimate": share, "95 % from": low, "to": high}
+        for name, (share, low, high) in (("suspects", summary.precision), ("all rows", summary.label_error))
+    ]
+    parts = ["## Reviewed rows", f"{summary.reviewed:,} reviewed, {summary.wrong:,} of them wrong.", _table(rows)]
+    if summary.review_next:
+        parts.append(
+            f"Review next, least certain first: {', '.join(map(str, summary.review_next))}. "
+            f"{summary.more_reviews:,} more reviews of suspects would halve the interval of their share."
+        )
+    return parts
 
 
 def comparison(found: ReleaseComparison) -> list[str]:

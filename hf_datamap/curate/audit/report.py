@@ -15,6 +15,7 @@ from hf_datamap.curate.audit import render
 from hf_datamap.curate.audit.findings import Finding
 from hf_datamap.curate.audit.gates import Gate
 from hf_datamap.curate.audit.releases import ReleaseComparison
+from hf_datamap.curate.audit.review import ReviewSummary
 from hf_datamap.curate.audit.suspects import Suspects
 from hf_datamap.data import columns
 from hf_datamap.data.dataset import with_columns
@@ -39,6 +40,7 @@ class AuditReport:
         left_out: what could not be checked, and why.
         gates: release gates, judged; empty when none were given.
         comparison: against an older release, when one was given.
+        review: what reviewed rows say about the suspects, when some were given.
         label_columns: the columns the annotations come from.
         version: of the package.
     """
@@ -52,6 +54,7 @@ class AuditReport:
     left_out: Mapping[str, str]
     gates: tuple[Gate, ...] = ()
     comparison: ReleaseComparison | None = None
+    review: ReviewSummary | None = None
     label_columns: tuple[str, ...] = ()
     version: str = __version__
 
@@ -110,6 +113,7 @@ class AuditReport:
             "suspects": [_plain(asdict(suspect)) for suspect in self.suspects],
             "left_out": dict(self.left_out),
             "comparison": _plain(asdict(self.comparison)) if self.comparison else None,
+            "review": _plain(asdict(self.review)) if self.review else None,
             "version": self.version,
         }
 
@@ -127,6 +131,7 @@ class AuditReport:
             *render.gates(self.gates),
             *render.findings(self.findings),
             *render.suspects(self.suspects, with_split=len(self.splits) > 1),
+            *(render.review(self.review) if self.review is not None else ()),
             *(render.comparison(self.comparison) if self.comparison is not None else ()),
             *render.not_checked(self.left_out),
             *render.measures(self.measures),

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hf_datamap.data import columns
+from hf_datamap.data.dataset import every_nth
 from hf_datamap.data.shards import decoded_bytes, splits_of
-from hf_datamap.datamap.index import index_dataset, layout_of
+from hf_datamap.datamap.index import SAMPLE_ROWS, index_dataset, layout_of
+from hf_datamap.errors import CardError
 from hf_datamap.publish.card.facts import Facts, gather_facts
 from hf_datamap.publish.card.frontmatter import FrontMatter
 from hf_datamap.publish.card.metadata import Config, update
@@ -20,7 +23,7 @@ from hf_datamap.publish.card.render import (
     strip_sections,
     template,
 )
-from hf_datamap.publish.card.validate import card_problems
+from hf_datamap.publish.card.validate import card_problems, config_refusals
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -33,6 +36,7 @@ __all__ = [
     "Facts",
     "FrontMatter",
     "card_problems",
+    "check_mergeable",
     "compose_card",
     "gather_facts",
     "link_space",
@@ -72,9 +76,31 @@ def render(
     # datasets ignores the whole of dataset_info where a split lacks its size.
     nbytes = {name: decoded_bytes(split) for name, split in splits.items()}
     config = Config(target.config, directory, features, rows, nbytes)
-    return compose_card(
-        gather_facts(index_dataset(ds, layout_of(data_map.provenance)), data_map), [config], target, existing
-    )
+    return compose_card(_facts(splits, data_map), [config], target, existing)
+
+
+def _facts(splits: Mapping[str, Dataset], data_map: DataMap) -> Facts:
+    """The facts of a mapped dataset; of a large one that is as it was mapped, those about texts are of a sample."""
+    layout = layout_of(data_map.provenance)
+    rows = sum(map(len, splits.values()))
+    audited = any(columns.SUSPECT in split.column_names for split in splits.values())
+    sampled = every_nth(splits, 1 if audited or rows != data_map.rows else max(1, -(-rows // SAMPLE_ROWS)))
+    facts = gather_facts(index_dataset(sampled, layout), data_map)
+    if sum(map(len, sampled.values())) == rows:
+        return facts
+    return facts.counted({name: len(split) for name, split in splits.items()})
+
+
+def check_mergeable(existing: str) -> None:
+    """Make sure that a card can be merged into, before anything is spent on what will be merged.
+
+    Raises:
+        CardError: its YAML or markers are broken, or its configurations have another form than the Hub's.
+    """
+    front = FrontMatter(existing)
+    if wrong := config_refusals(front.data):
+        raise CardError("; ".join(wrong))
+    strip_sections(front)
 
 
 def compose_card(

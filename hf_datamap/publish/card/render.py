@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from hf_datamap.data import columns
 from hf_datamap.engine.config import __version__
+from hf_datamap.engine.secrets import mask
 from hf_datamap.errors import CardError
 from hf_datamap.publish.card.escape import Safe, find_secret, markdown, name
 from hf_datamap.publish.card.facts import Facts
@@ -76,7 +77,7 @@ def render_section(facts: Facts, target: CardTarget) -> str:
         version=Safe(__version__),
     )
     begin = f"<!-- hf_datamap:begin config={name(target.config)} folder={name(target.folder)} -->"
-    return f"{begin}\n{rendered.strip()}\n<!-- hf_datamap:end -->\n"
+    return f"{begin}\n{mask(rendered.strip())}\n<!-- hf_datamap:end -->\n"
 
 
 def merge(front: FrontMatter, generated: str, config: str, title: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from hf_datamap.data.card_yaml import WordOfYaml11
 from hf_datamap.errors import CardError
 from hf_datamap.publish.card.frontmatter import FrontMatter
 
@@ -54,7 +55,7 @@ def card_problems(card: str) -> list[str]:
 
 def refusals(data: Mapping[str, Any]) -> list[str]:
     """Return what makes the Hub refuse the YAML of a dataset card; empty when nothing does."""
-    return [*_texts(data), *_terms(data), *_configs(data)]
+    return [*_texts(data), *_terms(data), *config_refusals(data)]
 
 
 def _list(data: Mapping[str, Any], key: str) -> list[Any]:
@@ -68,7 +69,7 @@ def _texts(data: Mapping[str, Any]) -> list[str]:
         f"{key}[{number}] must be a text, not {value!r}: put it in quotes"
         for key in keys
         for number, value in enumerate(_list(data, key))
-        if not isinstance(value, str)
+        if not isinstance(value, str) or (key == "language" and isinstance(value, WordOfYaml11))
     ]
 
 
@@ -91,7 +92,8 @@ def _terms(data: Mapping[str, Any]) -> list[str]:
     return refused
 
 
-def _configs(data: Mapping[str, Any]) -> list[str]:
+def config_refusals(data: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the configurations that the YAML of a card lists; empty when nothing is."""
     refused: list[str] = []
     if "dataset_info" in data and not isinstance(data["dataset_info"], dict | list):
         refused.append("dataset_info must be a mapping or a list of mappings")

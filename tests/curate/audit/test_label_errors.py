@@ -41,7 +41,7 @@ def test_probabilities_are_calibrated():
     named = rng.random(100_000) < 1 / (1 + np.exp(-3 * size))
     wrong = rng.random(100_000) < 0.1
     signed = np.where(named ^ wrong, size, -size)
-    told = LabelErrorModel.fit(signed).mislabelled(-signed)
+    told = LabelErrorModel.fit(signed).wrong(-signed)
     for low, high in ((0.2, 0.5), (0.6, 0.9), (0.9, 1.0)):
         inside = (told >= low) & (told < high)
         assert wrong[inside].mean() == pytest.approx(told[inside].mean(), abs=0.05)
@@ -50,7 +50,7 @@ def test_probabilities_are_calibrated():
 def test_a_good_scorer_without_wrong_labels_gives_no_suspects():
     rng = np.random.default_rng(3)
     found = LabelErrorModel.fit(rng.normal(2, 1, 5_000))
-    assert (found.mislabelled(-rng.normal(2, 1, 5_000)) >= 0.5).sum() <= 5
+    assert (found.wrong(-rng.normal(2, 1, 5_000)) >= 0.5).sum() <= 5
 
 
 def test_noise_shrinks_margins():

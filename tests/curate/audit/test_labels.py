@@ -98,9 +98,12 @@ def test_more_than_two_responses():
         {"prompt": planted.texts(500)["prompt"], "responses": [["a", "b", "c", "d"]] * 500, "scores": labels.tolist()},
         scores,
     )
-    rows = audit(ds, read_texts=False).suspects.rows
-    assert wrong[rows].mean() > 0.9
-    assert wrong[rows].sum() / wrong.sum() > 0.8
+    careful = audit(ds, read_texts=False).suspects.rows
+    assert wrong[careful].mean() > 0.95
+    assert wrong[careful].sum() / wrong.sum() > 0.6
+    balanced = audit(ds, read_texts=False, least_probability="balanced").suspects.rows
+    assert wrong[balanced].mean() > 0.9
+    assert wrong[balanced].sum() / wrong.sum() > 0.8
 
 
 def test_a_noisy_scorer_is_believed_less():
@@ -109,7 +112,7 @@ def test_a_noisy_scorer_is_believed_less():
     ds = planted.scored(planted.texts(300), scores)
     sure = audit(ds.add_column("datamap_noise", [0.01] * 300), read_texts=False)
     unsure = audit(ds.add_column("datamap_noise", [5.0] * 10 + [0.01] * 290), read_texts=False)
-    assert set(range(10)) <= set(sure.suspects.rows.tolist())
+    assert len(set(range(10)) & set(sure.suspects.rows.tolist())) >= 9
     doubted = {suspect.row: suspect.probability for suspect in unsure.suspects}
     assert all(doubted.get(row, 0.0) < sure.suspects[0].probability - 0.2 for row in range(10))
 
@@ -238,7 +241,7 @@ def test_pairs_swapped_together_with_their_scores_are_told_by_the_order_of_the_c
             data[one][k], data[two][k] = data[two][k], data[one][k]
     mapped, data_map = dm.annotate(Dataset.from_dict(data), dm.ColumnScorer(), progress=False)
     assert [row for row, margin in enumerate(mapped["datamap_margin"]) if margin < 0] == list(range(0, 360, 9))
-    report = audit(mapped, data_map=data_map, read_texts=False)
+    report = audit(mapped, data_map=data_map, read_texts=False, least_probability="balanced")
     assert set(report.suspects.rows) == set(range(0, 360, 9))
 
 

@@ -13,7 +13,7 @@ from hf_datamap.data.independence import SAME, LabelBasis, has_order, label_basi
 from hf_datamap.data.view import DatasetView
 
 #: Measures that need annotations which are independent of the scores.
-LABEL_MEASURES: Final = ("suspect_rate", "label_error", "inversion")
+LABEL_MEASURES: Final = ("suspect_rate", "label_error", "expected_precision", "inversion")
 
 
 def labels_to_check(context: AuditContext, identity: Mapping[str, Any] | None) -> np.ndarray | None:
