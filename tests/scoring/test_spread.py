@@ -90,7 +90,7 @@ def test_a_cut_through_a_tie_is_called_arbitrary_on_every_surface(tmp_path, caps
     main(["map", str(source), "--scorer", "columns:s", "--out", str(out)])
     assert "the cut by variance is arbitrary" in capsys.readouterr().out
     card = (out / "README.md").read_text("utf-8")
-    assert "the cut by variance is arbitrary: 48 of 60" in card
+    assert "**the cut by variance is arbitrary there**: 48 of 60 mapped rows" in card
     from hf_datamap.datamap.plot import draw
 
     figure = draw(dm.annotate(ds, dm.ColumnScorer("s"), progress=False)[0], data_map)
