@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeAlias
 
 from hf_datamap.data.conversation import (
     Dialogue,
@@ -23,10 +23,8 @@ from hf_datamap.data.transcripts import is_transcript, transcript
 from hf_datamap.data.values import number, parse_constraints, seen, whole
 from hf_datamap.errors import RowError
 
-if TYPE_CHECKING:
-    from hf_datamap.data.layout import Layout
-
-Side = str | list[Message] | None
+Side: TypeAlias = "str | list[Message] | None"
+LayoutLike: TypeAlias = Any  # a `Layout`; that module imports this one
 
 #: What may be mended in every row of a dataset, and how. A sample of rows has shown that it is there.
 REPAIRS: Final = {
@@ -63,7 +61,7 @@ _ENDS = ("<|im_end|>", "<|eot_id|>", "</s>", "<end_of_turn>")
 class Reader:
     """A layout made ready: which of the values of a row (in the order of `paths`) plays which part."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: LayoutLike) -> None:
         self.layout = layout
         self.paths: tuple[str, ...] = ()
         self._prompt = self._places(layout.prompt)
