@@ -19,7 +19,7 @@ from hf_datamap.scoring.spread import ScoreSpread
 
 
 @dataclass(frozen=True)
-class Job:
+class MapJob:
     """How rows are scored and cut; can be sent to another machine.
 
     Attributes:

@@ -11,12 +11,12 @@ from hf_datamap.data import columns
 from hf_datamap.datamap.reliability import joined
 from hf_datamap.engine.budget import Usage
 from hf_datamap.scorers.base import Scorer
-from hf_datamap.scoring.job import Job, PartReport
+from hf_datamap.scoring.job import MapJob, PartReport
 from hf_datamap.scoring.spread import joined_spread
 
 
 def provenance_of(
-    job: Job, usage: Usage, reports: Iterable[PartReport], source: Mapping[str, Any] | None
+    job: MapJob, usage: Usage, reports: Iterable[PartReport], source: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Return the record that a map keeps; no secrets.
 
