@@ -255,9 +255,9 @@ class _Labelled:
             scorer = scorer.fitted(_outcomes(scorer.unfitted(), examples, budget, usage, show))
         failed: Counter[str] = Counter()
         if scorer.way is Way.COLUMNS:
-            found = columns_of(scorer, self.table, layout)
-            scores = columns.padded(found[columns.SCORES])
-            failed.update(_without_number(found, np.isfinite(self.lengths).sum(axis=1)))
+            table = columns_of(scorer, self.table, layout)
+            scores = columns.padded(table[columns.SCORES])
+            failed.update(_without_number(table, np.isfinite(self.lengths).sum(axis=1)))
         else:
             outcomes = _outcomes(scorer, examples, budget, usage, show)
             failed.update(kind_of(score.error) for row in outcomes for score in row if score.value is None)
@@ -298,10 +298,10 @@ def _turned(row: Example) -> Example:
     return replace(row, responses=row.responses[::-1], scores=beside)
 
 
-def _without_number(found: pa.Table, responses: np.ndarray) -> Iterator[str]:
+def _without_number(table: pa.Table, responses: np.ndarray) -> Iterator[str]:
     """The reason for each response that has no score in a column."""
-    missing = responses - np.isfinite(columns.padded(found[columns.SCORES])).sum(axis=1)
-    for error, count in zip(found[columns.ERROR].to_pylist(), missing.tolist(), strict=True):
+    missing = responses - np.isfinite(columns.padded(table[columns.SCORES])).sum(axis=1)
+    for error, count in zip(table[columns.ERROR].to_pylist(), missing.tolist(), strict=True):
         yield from [kind_of(re.sub(r"^response [\d, ]+: ", "", error or "no number"))] * max(0, count)
 
 
@@ -310,11 +310,11 @@ def _outcomes(
 ) -> list[list[Score]]:
     """A scorer's scores of every row, none for one that it cannot read."""
     if scorer.way is Way.INLINE:
-        found = [score_inline(scorer, example) for example in examples]
+        outcomes = [score_inline(scorer, example) for example in examples]
     else:
-        found, run = prepare(scorer, examples, budget=budget, usage=usage)
+        outcomes, run = prepare(scorer, examples, budget=budget, usage=usage)
         engine().run(run, lambda: show(usage))
-    return [[] if isinstance(row, RowError) else row for row in found]
+    return [[] if isinstance(row, RowError) else row for row in outcomes]
 
 
 def accuracy(scores: np.ndarray, labels: np.ndarray, undecided: np.ndarray | None = None) -> Accuracy:
@@ -328,14 +328,14 @@ def accuracy(scores: np.ndarray, labels: np.ndarray, undecided: np.ndarray | Non
         labels: the same shape; pairs that are equal there are left out.
         undecided: further pairs to leave out, shape (rows, pairs) in the order of `itertools.combinations`.
     """
-    by_label, given = _pairs(labels), _pairs(scores)
-    seen = np.isfinite(by_label) & (by_label != 0) & np.isfinite(given)
+    label_gaps, score_gaps = _pairs(labels), _pairs(scores)
+    decided = np.isfinite(label_gaps) & (label_gaps != 0) & np.isfinite(score_gaps)
     if undecided is not None:
-        seen &= ~undecided
-    hit = np.where(given == 0, 0.5, np.sign(given) == np.sign(by_label)) * seen
-    per_row, hits = seen.sum(axis=1), hit.sum(axis=1)
+        decided &= ~undecided
+    hit = np.where(score_gaps == 0, 0.5, np.sign(score_gaps) == np.sign(label_gaps)) * decided
+    per_row, hits = decided.sum(axis=1), hit.sum(axis=1)
     total, rows = int(per_row.sum()), int((per_row > 0).sum())
-    ties = int(((given == 0) & seen).sum())
+    ties = int(((score_gaps == 0) & decided).sum())
     if not total:
         return Accuracy(0, 0, None, None, None)
     share = float(hits.sum()) / total
@@ -358,8 +358,8 @@ def _length_correlation(values: np.ndarray, lengths: np.ndarray) -> float | None
 
 def _ranks(example: Example) -> bool:
     known = {label for label in example.annotations or () if label is not None}
-    told = sum(label is not None for label in example.annotations or ())
-    return bool(known) and told > 1
+    labelled = sum(label is not None for label in example.annotations or ())
+    return bool(known) and labelled > 1
 
 
 def _matrix(rows: Sequence[Sequence[float | None]]) -> np.ndarray:

@@ -18,7 +18,7 @@ from hf_datamap.datamap.points import IN_MEMORY, Gathered, gathering
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.errors import MapError
 from hf_datamap.scorers.base import Scorer
-from hf_datamap.scoring.job import Job, PartReport
+from hf_datamap.scoring.job import MapJob, PartReport
 from hf_datamap.scoring.progress import Progress
 from hf_datamap.scoring.provenance import provenance_of
 
@@ -35,7 +35,7 @@ class Rows(ABC, Generic[Result]):
     """
 
     in_memory: int = IN_MEMORY
-    job: Job
+    job: MapJob
     count: int | None
 
     @abstractmethod
@@ -58,7 +58,7 @@ class Rows(ABC, Generic[Result]):
         """Give the rows back with their regions."""
 
 
-def job_of(scorer: Scorer, layout: Layout, budget: Budget | None, options: Mapping[str, Any]) -> Job:
+def job_of(scorer: Scorer, layout: Layout, budget: Budget | None, options: Mapping[str, Any]) -> MapJob:
     """Return the job that a caller asks for.
 
     Args:
@@ -73,7 +73,7 @@ def job_of(scorer: Scorer, layout: Layout, budget: Budget | None, options: Mappi
     fractions: dict[str, Fraction] = {
         name: parse_fraction(name, options[name]) for name in ("low_variance", "low_mean")
     }
-    return Job(scorer, scorer.read_with(layout), budget or Budget(), **{**options, **fractions})
+    return MapJob(scorer, scorer.read_with(layout), budget or Budget(), **{**options, **fractions})
 
 
 def map_rows(rows: Rows[Result], source: Mapping[str, Any] | None, progress: bool | None) -> tuple[Result, DataMap]:

@@ -18,7 +18,7 @@ from hf_datamap.scorers.base import Scorer
 
 
 @dataclass(frozen=True)
-class Job:
+class MapJob:
     """How rows are scored and cut; can be sent to another machine.
 
     Attributes:

@@ -24,7 +24,7 @@ from hf_datamap.datamap.reliability import NoiseSplit, joined
 from hf_datamap.engine.budget import Usage
 from hf_datamap.errors import Interrupted
 from hf_datamap.scorers.base import Way
-from hf_datamap.scoring.job import Job, PartReport, count_statuses
+from hf_datamap.scoring.job import MapJob, PartReport, count_statuses
 from hf_datamap.scoring.progress import Progress
 from hf_datamap.scoring.score_rows import RowScoring, added_schema, needed_columns
 
@@ -48,7 +48,7 @@ class PartsJob:
         sampled: one row in so many is in the sample that the card's words about texts come from.
     """
 
-    job: Job
+    job: MapJob
     scratch: Path
     features: Features | Mapping[str, Any] = field(default_factory=dict)
     keep: str = "all"

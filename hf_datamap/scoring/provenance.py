@@ -10,11 +10,11 @@ from typing import Any
 from hf_datamap.data import columns
 from hf_datamap.datamap.reliability import joined
 from hf_datamap.engine.budget import Usage
-from hf_datamap.scoring.job import Job, PartReport
+from hf_datamap.scoring.job import MapJob, PartReport
 
 
 def provenance_of(
-    job: Job, usage: Usage, reports: Iterable[PartReport], source: Mapping[str, Any] | None
+    job: MapJob, usage: Usage, reports: Iterable[PartReport], source: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Return the record that a map keeps; no secrets.
 
