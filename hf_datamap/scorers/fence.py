@@ -29,7 +29,7 @@ _ROLES: Final = r"system|user|assistant|human|ai|developer|tool|model|judge|eval
 #: Lines that look like one of our markers, like a heading of a prompt, or like the beginning of a turn.
 _MARKER_LIKE: Final = re.compile(
     r"^(?=[ \t]*(?:"
-    r"\[\[[^\]\n]{0,80}\]\]"
+    r"\[\[[^\]\n]{0,80}\]\][ \t]*$"
     r"|[-=#*_<\[ \t]{0,6}(?:end|begin|start)(?: of)? (?:the )?"
     r"(?:material|response|prompt|conversation|reference|text)\b"
     rf"|[#*<\[ \t]{{0,6}}(?:{_ROLES}|response \d+)[\]>*]{{0,3}}[ \t]*:"

@@ -34,6 +34,7 @@ MEASURES: Final[Mapping[str, str]] = {
     "truncated": "share of rows with a response that breaks off",
     "repetitive": "share of rows with a response that repeats itself",
     "refused": "share of rows with a refusal",
+    "judge_directed": "share of rows with a response that speaks to a judge",
     "wrong_language": "share of rows with a response in another language than its prompt and its siblings",
     "swapped": "share of rows with a response that answers another row's prompt",
     "unreadable": "share of rows that the layout cannot read",
