@@ -38,8 +38,8 @@ _FLAGS: Final = (
         "a response that speaks to a judge",
         0.0,
         0.01,
-        "It asks for a score, overrides instructions, or poses as a judge's markers: what a judge gives it is not to be "
-        "trusted. Look at them; in data about judging they may be in place.",
+        "It asks for a score, overrides instructions, or poses as a judge's markers: what a judge gives it is not "
+        "to be trusted. Look at them; in data about judging they may be in place.",
     ),
     (
         "wrong_language",
