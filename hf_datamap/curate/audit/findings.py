@@ -21,6 +21,7 @@ MEASURES: Final[Mapping[str, str]] = {
     "self_preference": "standard deviations by which a judge favours its own family, against the annotators",
     "inversion": "1 when labels (of all rows, or of a group) point the wrong way, else 0",
     "scale": "share of responses whose overall rating contradicts its own aspect ratings",
+    "group_scale": "1 when a source or annotator uses another scale or polarity than all others, else 0",
     "outliers": "share of rows with a score or annotation far outside the scale of all others",
     "constant": "1 when an annotator or the scorer gives everything the same value, else 0",
     "tied_labels": "share of rows whose annotations are all equal",
