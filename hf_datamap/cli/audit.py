@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from hf_datamap.cli.options import OutputPath, source_options
+from hf_datamap.cli.screen import audit_screen
 from hf_datamap.cli.sources import check_new, open_source, read_layout, scored, write_parquet, written_folder
+from hf_datamap.cli.terminal import print_file, print_screen
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\b
 Examples:
-  hf-datamap audit my-map                                       findings as Markdown
+  hf-datamap audit my-map                                       the findings on one screen
   hf-datamap audit my-map --fail-on 'suspect_rate>0.05,inversion,duplicates>1%' --report audit.xml
   hf-datamap audit new.parquet --against old.parquet            what changed between two releases
   hf-datamap audit my-map --fixes fixed --fix-rows suspects,identical,duplicates
@@ -71,6 +73,7 @@ _FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit"}
     default=True,
     help="Whether to look at texts (slower than scores alone).",
 )
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the whole report as Markdown.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 @click.pass_context
 def command(
@@ -91,6 +94,7 @@ def command(
     least_probability: str,
     reviewed: str | None,
     read_texts: bool,
+    as_markdown: bool,
     as_json: bool,
 ) -> None:
     """Look for wrong labels, broken rows and faults of a preference dataset before it is released."""
@@ -126,8 +130,21 @@ def command(
         click.echo(f"wrote {path}", err=True)
     if fixes:
         _repair(ds, report, fixes, action, [name.strip() for name in fix_rows.split(",") if name.strip()])
-    click.echo(report.to_json() if as_json else report.to_markdown(), nl=as_json)
+    if as_json or as_markdown:
+        print_file(f"{report.to_json()}\n" if as_json else report.to_markdown())
+    else:
+        print_screen(audit_screen(report, source, _following(report, source)))
     context.exit(0 if report.passed else 1)
+
+
+def _following(report: AuditReport, source: str) -> list[tuple[str, str]]:
+    """What to do after an audit."""
+    commands = [("in full", f"hf-datamap audit {source} --markdown")]
+    if len(report.suspects):
+        commands.append(("next", f"hf-datamap audit {source} --fixes fixed --fix-rows suspects"))
+    else:
+        commands.append(("next", f"hf-datamap select {source} --out good"))
+    return commands
 
 
 def _threshold(text: str) -> float | Literal["balanced"]:
