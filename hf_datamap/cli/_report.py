@@ -56,16 +56,16 @@ def _agreement(panel: dict[str, Any]) -> str:
 
 def _spent(usage: dict[str, Any], status: dict[str, int]) -> list[str]:
     """What became of the rows and what was spent on them, a sentence each."""
-    words = [", ".join(f"{count:,} rows {name}" for name, count in status.items() if count)]
+    lines = [", ".join(f"{count:,} rows {name}" for name, count in status.items() if count)]
     if usage["requests"] or usage["from_store"]:
-        words.append(
+        lines.append(
             f"{usage['requests']:,} requests ({usage['retried']:,} retries), {usage['from_store']:,} answers from the "
             f"store, {usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out"
             + (f", ${usage['cost']:.4f}" if usage["cost"] is not None else "")
         )
     if usage["failed"]:
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in usage["failed"].items())
-        words.append(f"responses without a score - {reasons}")
+        lines.append(f"responses without a score - {reasons}")
     if usage["stopped"]:
-        words.append(f"stopped early: {usage['stopped']}; raise it and run the same command to go on")
-    return words
+        lines.append(f"stopped early: {usage['stopped']}; raise it and run the same command to go on")
+    return lines
