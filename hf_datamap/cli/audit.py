@@ -62,6 +62,13 @@ _FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit"}
     help="From which estimated probability of a wrong annotation a row is a suspect; 'balanced' finds more.",
 )
 @click.option(
+    "--least-similarity",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.8,
+    show_default=True,
+    help="From which share of three-word sequences in common two texts are near-duplicates; 0.6 finds more.",
+)
+@click.option(
     "--reviewed",
     metavar="COLUMN|FILE",
     help="Rows that a person has marked: a column, or a .jsonl, .csv or .parquet with row and verdict (right, wrong).",
@@ -92,6 +99,7 @@ def command(
     action: str,
     fix_rows: str,
     least_probability: str,
+    least_similarity: float,
     reviewed: str | None,
     read_texts: bool,
     as_markdown: bool,
@@ -122,6 +130,7 @@ def command(
         against=old,
         read_texts=read_texts,
         least_probability=_threshold(least_probability),
+        least_similarity=least_similarity,
         reviewed=reviewed,
     )
     for path in reports:

@@ -17,6 +17,8 @@ MEASURES: Final[Mapping[str, str]] = {
     "suspect_rate": "share of rows whose annotation the scores contradict",
     "label_error": "estimated share of wrong labels",
     "expected_precision": "mean probability that a suspect is wrong, 1 without suspects",
+    "style_control": "share of suspects that vanish when length, lists and headings are taken out of the scores",
+    "self_preference": "standard deviations by which a judge favours its own family, against the annotators",
     "inversion": "1 when labels (of all rows, or of a group) point the wrong way, else 0",
     "scale": "share of responses whose overall rating contradicts its own aspect ratings",
     "outliers": "share of rows with a score or annotation far outside the scale of all others",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from hf_datamap.curate.audit.checks.broken_texts import broken_responses, unreadable_rows
 from hf_datamap.curate.audit.checks.composition import composition, low_impact
 from hf_datamap.curate.audit.checks.constants import constant_annotators
+from hf_datamap.curate.audit.checks.controls import self_preference, style_control
 from hf_datamap.curate.audit.checks.duplicates import identical_responses, repeated_prompts, repeated_responses
 from hf_datamap.curate.audit.checks.groups import agreement_by_group
 from hf_datamap.curate.audit.checks.labels import labels_to_check
@@ -56,6 +57,7 @@ def audit(
     against: Dataset | DatasetDict | None = None,
     read_texts: bool = True,
     least_probability: float | Literal["balanced"] = 0.5,
+    least_similarity: float = 0.8,
     reviewed: Reviewed | None = None,
     evidence: int = 10,
 ) -> AuditReport:
@@ -81,6 +83,8 @@ def audit(
             millions of rows).
         least_probability: from which estimated probability of a wrong annotation a row is a suspect: the greater, the
             fewer and the surer. ``"balanced"`` takes the one with the greatest expected F1 score, which finds more.
+        least_similarity: Jaccard similarity of three-word sequences from which two texts count as nearly equal; 0.6
+            finds paraphrases with a few words changed, too, and some that only share a template.
         reviewed: rows that a person has marked right or wrong: verdicts by row number, the name of a column, or a file
             (`hf_datamap.curate.audit.review.read_review`). They calibrate the probabilities, and ``report.review``
             says how far suspects can be believed, and which rows to review next.
@@ -97,9 +101,12 @@ def audit(
     gates = parse_gates(fail_on) if fail_on is not None else []
     if least_probability != "balanced" and not 0 < least_probability < 1:
         raise DataMapError(f"least_probability must be 'balanced' or between 0 and 1, not {least_probability!r}")
+    if not 0 < least_similarity <= 1:
+        raise DataMapError(f"least_similarity must lie between 0 and 1, not {least_similarity}")
     view = DatasetView(ds, layout)
     review = read_review(reviewed, view) if reviewed is not None else None
-    context = AuditContext(view, read_text_facts(view) if read_texts else None, evidence=evidence)
+    texts = read_text_facts(view) if read_texts else None
+    context = AuditContext(view, texts, evidence=evidence, least_similarity=least_similarity)
     log = context.log
     if context.texts is None:
         _without_texts(context, read_texts=read_texts)
@@ -129,6 +136,9 @@ def _checked(context: AuditContext, options: SuspectOptions) -> tuple[Suspects, 
     if context.labels is not None:
         suspects, summary = find_suspects(context, context.labels, options)
         agreement_by_group(context, context.labels)
+        self_preference(context, options.identity)
+        if context.texts is not None:
+            style_control(context, context.texts, suspects.rows, options)
     for check in _CHECKS:
         check(context)
     if context.texts is not None:

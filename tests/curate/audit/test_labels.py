@@ -253,3 +253,41 @@ def test_a_panel_with_the_annotation_as_a_member_is_not_held_against_it():
     mapped, data_map = dm.annotate(ds, panel, progress=False)
     for known in ({}, {"data_map": data_map}):
         assert "the scores are the annotations" in audit(mapped, read_texts=False, **known).left_out["suspects"]
+
+
+def test_suspects_that_a_liking_for_length_makes_vanish_under_control():
+    rng = np.random.default_rng(0)
+    data = planted.texts(600)
+    merit = np.abs(rng.normal(1.0, 0.4, 600))
+    long = rng.random(600) < 0.15  # rejected responses that are ten times as long, which the scorer likes
+    data["rejected"] = [
+        text + " and more words" * 30 if more else text for text, more in zip(data["rejected"], long, strict=True)
+    ]
+    scores = np.stack([merit, np.where(long, 2.5, 0.0)], axis=1) + rng.normal(0, 0.2, (600, 2))
+    wrong = rng.random(600) < 0.05
+    scores[wrong] = scores[wrong][:, ::-1]
+    report = audit(planted.scored(data, scores), least_probability="balanced")
+    found = report.finding("style_control")
+    assert report.measures["style_control"] > 0.5
+    assert long[found.rows].mean() > 0.9
+    slope = next(row for row in found.evidence if row["style"] == "length")
+    assert 0 < slope["95 % from"] < slope["adds"] < slope["to"]
+
+
+def test_a_judge_that_favours_its_own_family_is_named():
+    rng = np.random.default_rng(0)
+    ds, _ = planted.pairs(400, noise=0.3)
+    models = rng.permuted(np.tile(["gpt-4o", "mistral-7b"], (400, 1)), axis=1)
+    scores = np.array(ds["datamap_scores"]) + (models == "gpt-4o") * 1.0
+    ds = planted.scored({name: ds[name][:] for name in ("prompt", "chosen", "rejected")}, scores)
+    ds = ds.add_column("chosen_model", models[:, 0].tolist()).add_column("rejected_model", models[:, 1].tolist())
+    for model, favours in (("openai/gpt-4.1", True), ("claude-3-opus", False)):
+        data_map = dm.DataMap.fit(ds, provenance={"scorer": {"kind": "judge", "model": model}})
+        report = audit(ds, data_map=data_map, read_texts=False)
+        assert (report.measures.get("self_preference", 0.0) > 0.3) is favours
+    assert (
+        "openai"
+        in audit(ds, data_map=dm.DataMap.fit(ds, provenance={"scorer": {"model": "gpt-4o"}}), read_texts=False)
+        .finding("self_preference")
+        .title
+    )

@@ -24,7 +24,7 @@ def length_bias(context: AuditContext, texts: TextFacts) -> None:
     if not width:
         log.left_out["length_bias"] = "there are neither scores nor annotations"
         return
-    length = np.log1p(texts.matrix(texts.responses.chars, width))
+    length = np.log1p(texts.matrix(texts.responses.style["length"], width))
     evidence: list[dict[str, Any]] = []
     for name, values in (("score", scores), ("label", annotations)):
         if values is None:
