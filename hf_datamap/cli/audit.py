@@ -106,19 +106,13 @@ def command(
     as_json: bool,
 ) -> None:
     """Look for wrong labels, broken rows and faults of a preference dataset before it is released."""
-    from hf_datamap.curate.audit import MEASURES, audit, parse_gates
+    from hf_datamap.curate.audit import MEASURES, audit
 
     if fail_on == "help":
         width = max(map(len, MEASURES))
         click.echo("\n".join(f"{name:<{width}}  {what}" for name, what in MEASURES.items()))
         return
-    if fail_on is not None:
-        parse_gates(fail_on)  # wrong options show before anything is read
-    for path in reports:
-        if path.suffix not in _FORMATS:
-            raise click.UsageError(f"--report {path}: the name must end in {', '.join(_FORMATS)}")
-    if fixes:
-        check_new(fixes, "fixes.json")
+    _check_options(fail_on, reports, fixes)
     layout = read_layout(layout_text)
     ds = scored(open_source(source, splits, config, revision, limit), layout)
     old = scored(open_source(against, splits, config, None, limit), layout) if against else None
@@ -144,6 +138,19 @@ def command(
     else:
         print_screen(audit_screen(report, source, _following(report, source)))
     context.exit(0 if report.passed else 1)
+
+
+def _check_options(fail_on: str | None, reports: tuple[Path, ...], fixes: Path | None) -> None:
+    """Find what is wrong with options before anything is read."""
+    from hf_datamap.curate.audit import parse_gates
+
+    if fail_on is not None:
+        parse_gates(fail_on)
+    for path in reports:
+        if path.suffix not in _FORMATS:
+            raise click.UsageError(f"--report {path}: the name must end in {', '.join(_FORMATS)}")
+    if fixes:
+        check_new(fixes, "fixes.json")
 
 
 def _following(report: AuditReport, source: str) -> list[tuple[str, str]]:

@@ -36,7 +36,7 @@ def map_screen(data_map: DataMap, notes: Sequence[str], files: Sequence[tuple[st
     """
     source = data_map.provenance.get("source") or {}
     lines = [
-        _heading(str(source.get("id", "map")), f"{data_map.rows:,} rows, {data_map.mapped:,} on the map"),
+        _heading(str(source.get("id", "map")), f"{data_map.rows:,} rows, {data_map.mapped:,} mapped"),
         *_wrapped(_scorer(data_map.provenance.get("scorer") or {}), "scored by "),
         "",
         *[_region(region) for region in data_map.regions],
