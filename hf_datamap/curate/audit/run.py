@@ -9,6 +9,7 @@ from hf_datamap.curate.audit.checks.composition import composition, low_impact
 from hf_datamap.curate.audit.checks.constants import constant_annotators
 from hf_datamap.curate.audit.checks.controls import self_preference, style_control
 from hf_datamap.curate.audit.checks.duplicates import identical_responses, repeated_prompts, repeated_responses
+from hf_datamap.curate.audit.checks.group_scales import groups_apart
 from hf_datamap.curate.audit.checks.groups import agreement_by_group
 from hf_datamap.curate.audit.checks.labels import labels_to_check
 from hf_datamap.curate.audit.checks.length import length_bias
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 _ORDER: Final = {"alarm": 0, "warning": 1, "note": 2}
 #: Checks of scores, annotations and columns, in the order in which they report.
-_CHECKS: Final = (contradicting_ratings, outliers, constant_annotators, composition, low_impact)
+_CHECKS: Final = (contradicting_ratings, outliers, constant_annotators, groups_apart, composition, low_impact)
 #: Checks that need the texts.
 _TEXT_CHECKS: Final = (
     unreadable_rows,

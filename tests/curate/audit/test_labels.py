@@ -8,6 +8,7 @@ from datasets import Dataset
 
 import hf_datamap as dm
 from hf_datamap.curate.audit import audit
+from hf_datamap.data.view import DatasetView
 from tests.curate.audit import planted
 
 
@@ -291,3 +292,54 @@ def test_a_judge_that_favours_its_own_family_is_named():
         .finding("self_preference")
         .title
     )
+
+
+def rated(rows: int = 300, change=None) -> tuple[Dataset, np.ndarray]:
+    """UltraFeedback's shape, mapped by its own ratings, with one of three sources changed; and which rows are of it."""
+    ds = planted.ultrafeedback(rows)
+    source = np.array(["evol", "flan", "sharegpt"])[np.arange(rows) % 3]
+    quality = np.arange(4) * 1.5
+    rng = np.random.default_rng(0)
+    completions = ds["completions"][:]
+    for k, row in enumerate(completions):
+        for place, completion in enumerate(row):
+            value = float(np.clip(np.round(3 + quality[place] + rng.normal(0, 1)), 1, 10))
+            completion["overall_score"] = change(value) if change and source[k] == "flan" else value
+    ds = ds.remove_columns(["completions", "source"]).add_column("completions", completions)
+    return dm.annotate(ds.add_column("source", source.tolist()), dm.ColumnScorer(), progress=False)[0], source == "flan"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(lambda v: 11 - v, "models it rates high"), (lambda v: v * 10, "between"), (lambda v: v / 10, "between")],
+)
+def test_a_source_turned_round_or_on_another_scale_is_named_where_scores_are_annotations(change, words):
+    ds, flan = rated(change=change)
+    report = audit(ds, read_texts=False)
+    finding = report.finding("group_scale")
+    assert finding.severity == "alarm"
+    assert "flan" in finding.title
+    assert words in finding.title
+    np.testing.assert_array_equal(finding.rows, np.flatnonzero(flan))
+    assert audit(rated()[0], read_texts=False).measures["group_scale"] == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "names"), [("labeler", ["kim", "lee", "ann"]), ("annotator1", [1, 2, 3]), ("by", ["A1", "A2", "A3"])]
+)
+def test_an_annotator_that_always_says_the_same_is_found_whatever_the_column_is_called(column, names):
+    ds, _ = rated()
+    who = [names[k % 3] for k in range(300)]
+    completions = ds["completions"][:]
+    for k, row in enumerate(completions):
+        for completion in row:
+            completion["overall_score"] = 1.0 if k % 3 == 1 else completion["overall_score"]
+    ds = ds.remove_columns("completions").add_column("completions", completions).add_column(column, who)
+    report = audit(ds, read_texts=False)
+    assert str(names[1]) in report.finding("constant").title
+
+
+def test_other_columns_are_no_annotators():
+    ds = planted.pairs(200)[0].add_column("id", [f"row{k}" for k in range(200)])
+    ds = ds.add_column("version", ["v1", "v2"] * 100).add_column("judgement", ["good", "bad"] * 100)
+    assert DatasetView(ds).groups == []
