@@ -44,6 +44,13 @@ _FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit", ".sari
     help="Write the report to a file: .md, .json, .xml for JUnit, or .sarif. Several times for several.",
 )
 @click.option(
+    "--contamination",
+    multiple=True,
+    metavar="SET",
+    help="Evaluation set whose prompts must not stand in the data: ifeval, mt_bench, or a file of prompts. Repeatable.",
+)
+@click.option("--personal-data", is_flag=True, help="Look for mail addresses, phone numbers, cards, accounts, IPs.")
+@click.option(
     "--baseline",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An earlier report (.json): what it found fails nothing unless it has become worse.",
@@ -100,6 +107,8 @@ def command(
     fail_on: str | None,
     against: str | None,
     reports: tuple[Path, ...],
+    contamination: tuple[str, ...],
+    personal_data: bool,
     baseline: Path | None,
     fixes: Path | None,
     action: str,
@@ -133,6 +142,8 @@ def command(
         least_similarity=least_similarity,
         reviewed=reviewed,
         baseline=baseline,
+        personal_data=personal_data,
+        contamination=contamination,
     )
     for path in reports:
         path.parent.mkdir(parents=True, exist_ok=True)
