@@ -16,6 +16,7 @@ from hf_datamap.curate.texts.words import Words, shingles, words
 from hf_datamap.data.example import Example
 from hf_datamap.data.view import DatasetView
 from hf_datamap.errors import RowError
+from hf_datamap.scorers.judge_directed import find_judge_directed
 
 #: Words are told apart by the first 20 bits of their hash where sets of words are compared.
 BUCKETS: Final = 1 << 20
@@ -68,7 +69,8 @@ class ResponseFacts:
         sketch: MinHash sketches, shape (responses, `minhash.SIZE`).
         words: number of words.
         style: numbers that say how it looks: ``length`` (characters), ``lists`` (list items), ``headings``.
-        flags: by name of a check (empty, truncated, repetitive, refused, wrong_language), whether it holds.
+        flags: by name of a check (empty, truncated, repetitive, refused, judge_directed,
+            wrong_language), whether it holds.
         word_sets: distinct words.
     """
 
@@ -184,6 +186,7 @@ def _batch_facts(first: int, batch: Sequence[Example | RowError]) -> dict[str, n
         "flag truncated": np.array([breaks_off(text) for text in responses], bool),
         "flag repetitive": _repetitive(response_words, long & (sizes < 0.25 * response_words.counts)),
         "flag refused": np.array([refuses(text) for text in responses], bool),
+        "flag judge_directed": np.array([any(find_judge_directed(text)) for text in responses], bool),
         "flag wrong_language": _wrong_language(prompt_words, response_words, row_of, prompts, responses),
         "response buckets": buckets,
         "response sizes": sizes,
