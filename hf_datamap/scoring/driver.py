@@ -6,6 +6,7 @@ done is the business of an executor (`hf_datamap.scoring.executors`).
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
@@ -20,7 +21,9 @@ from hf_datamap.errors import MapError
 from hf_datamap.scorers.base import Scorer
 from hf_datamap.scoring.job import MapJob, PartReport
 from hf_datamap.scoring.progress import Progress
-from hf_datamap.scoring.provenance import provenance_of
+from hf_datamap.scoring.provenance import provenance_of, spread_finding
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -103,6 +106,8 @@ def map_rows(rows: Rows[Result], source: Mapping[str, Any] | None, progress: boo
         if not sum(sum(report.statuses.values()) for report in reports):  # of a stream that is known only now
             raise MapError("the dataset has no rows: there is nothing to map")
         job = rows.job
+        if finding := spread_finding(job.scorer, reports):
+            log.warning("%s: %s; the regions of such a map are row order, no finding", job.scorer.name, finding)
         data_map = DataMap.of(
             rows.fit(points),
             job.low_variance,
