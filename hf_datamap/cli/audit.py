@@ -121,6 +121,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Look for wrong labels, broken rows and faults of a preference dataset before it is released."""
+    # Long: two thirds of it hand options on to `audit`.
     from hf_datamap.curate.audit import MEASURES, audit
 
     if fail_on == "help":
