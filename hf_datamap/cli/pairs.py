@@ -57,7 +57,7 @@ def command(
     from hf_datamap.curate.pairs import pair_attributes, provenance, to_pairs
 
     check_new(out, "pairs.json", overwrite=overwrite)
-    wanted = _contrast(contrast)
+    wanted_contrast = _contrast(contrast)
     layout = read_layout(layout_text)
     ds = scored(open_source(source, splits, config, revision, limit), layout)
     if attributes:
@@ -66,7 +66,7 @@ def command(
     else:
         pairs = to_pairs(
             ds,
-            wanted,  # type: ignore[arg-type] # _contrast has checked it
+            wanted_contrast,  # type: ignore[arg-type] # _contrast has checked it
             pairing=pairing,  # type: ignore[arg-type] # click has checked it
             labels=labels,  # type: ignore[arg-type]
             quality=quality,  # type: ignore[arg-type]

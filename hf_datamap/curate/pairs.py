@@ -51,6 +51,7 @@ ATTRIBUTES: Final = pa.schema(
         ("difficulty", pa.float32()),
     ]
 )
+_CALIPER: Final = 0.2  # of a standard deviation
 _ORIGIN: Final = [("constraints", pa.int32()), ("source_row", pa.int64())]
 
 
@@ -104,24 +105,25 @@ def to_pairs(
         raise PairError(f"the dataset cannot be read: {view.layout_error}")
     values, truth, used = _values(view, labels)
     pairing = pairing or ("all" if contrast is not None else "best_worst")
-    found = candidates(values, truth, pairing)
-    rng, among = np.random.default_rng(seed), of_quality(found, quality)
-    if contrast is None:
-        found = found.keep(np.flatnonzero(among))
-    else:
-        found = by_contrast(found, contrast, among, view.constraint_counts, rng)
+    rng = np.random.default_rng(seed)
     limit = per_prompt if per_prompt is not None else 1 if contrast is not None else None
+    chosen_pairs = candidates(values, truth, pairing, drawn=limit, rng=rng)
+    among = of_quality(chosen_pairs, quality)
+    if contrast is None:
+        chosen_pairs = chosen_pairs.keep(np.flatnonzero(among))
+    else:
+        chosen_pairs = by_contrast(chosen_pairs, contrast, among, view.constraint_counts, rng)
     if limit is not None:
-        found = capped(found, limit, rng)
-    if not len(found.row):
+        chosen_pairs = capped(chosen_pairs, limit, rng)
+    if not len(chosen_pairs.row):
         raise PairError(
             f"no pair is eligible (contrast {contrast}, pairing {pairing}, quality {quality}, labels {used})"
         )
-    table = _table(view, found, tokenize_with(tokenizer), conversational)
+    table = _table(view, chosen_pairs, tokenize_with(tokenizer), conversational)
     from datasets import Dataset
 
     pairs = Dataset(table)
-    told = {
+    record = {
         "contrast": contrast,
         "pairing": pairing,
         "labels": used,
@@ -129,8 +131,8 @@ def to_pairs(
         "per_prompt": limit,
         "seed": seed,
     }
-    told |= {"pairs": len(pairs), "of_rows": view.rows, "version": __version__}
-    pairs.info.description = json.dumps({"hf_datamap_pairs": told})
+    record |= {"pairs": len(pairs), "of_rows": view.rows, "version": __version__}
+    pairs.info.description = json.dumps({"hf_datamap_pairs": record})
     return pairs
 
 
@@ -142,15 +144,18 @@ def provenance(pairs: Dataset) -> dict[str, Any] | None:
         return None
 
 
-def equal_arms(arms: Mapping[str, Dataset], *, seed: int = 0) -> dict[str, Dataset]:
+def equal_arms(arms: Mapping[str, Dataset], *, seed: int = 0, match_quality: bool = False) -> dict[str, Dataset]:
     """Cut arms of an experiment down to the same prompts with equally many pairs of each: like compared with like.
 
     Args:
         arms: pairs by `to_pairs`, from the same dataset.
         seed: of the draw among a prompt's pairs.
+        match_quality: whether every pair's chosen score must also be matched in the other arms, within a fifth of the
+            standard deviation of all chosen scores (a usual caliper; Austin 2011): arms of high and low contrast
+            otherwise differ in the quality of what is chosen, too.
 
     Raises:
-        PairError: an arm lacks ``source_row``, or no prompt is in all arms.
+        PairError: an arm lacks ``source_row``, or no prompt (or no matched pair) is in all arms.
     """
     counts: list[dict[int, int]] = []
     for name, arm in arms.items():
@@ -163,14 +168,46 @@ def equal_arms(arms: Mapping[str, Dataset], *, seed: int = 0) -> dict[str, Datas
         raise PairError(
             f"no prompt is in all arms ({', '.join(arms)}); loosen a contrast or raise the number of responses"
         )
+    if match_quality:
+        return _matched_arms(arms, shared)
     least = {row: min(count[row] for count in counts) for row in shared}
-    out = {}
+    equal = {}
     for name, arm in arms.items():
         rows = np.asarray(arm["source_row"])
         order = np.lexsort((np.random.default_rng(seed).random(len(rows)), rows))
-        wanted = np.array([least.get(int(row), 0) for row in rows[order]])
-        out[name] = arm.select(np.sort(order[nth(rows[order]) < wanted]))
-    return out
+        kept = np.array([least.get(int(row), 0) for row in rows[order]])
+        equal[name] = arm.select(np.sort(order[nth(rows[order]) < kept]))
+    return equal
+
+
+def _matched_arms(arms: Mapping[str, Dataset], shared: Sequence[int]) -> dict[str, Dataset]:
+    """Pairs of each shared prompt whose chosen scores lie close together in all arms, each used once."""
+    scores = {name: np.asarray(arm["chosen_score"], dtype=float) for name, arm in arms.items()}
+    caliper = _CALIPER * float(np.nanstd(np.concatenate(list(scores.values()))))
+    places: dict[str, dict[int, list[int]]] = {}
+    for name, arm in arms.items():
+        places[name] = {}
+        for place, row in enumerate(np.asarray(arm["source_row"]).tolist()):
+            places[name].setdefault(row, []).append(place)
+    kept: dict[str, set[int]] = {name: set() for name in arms}
+    for row in shared:
+        first, *others = sorted(arms, key=lambda name: len(places[name][row]))
+        for place in places[first][row]:
+            match = {first: place}
+            for name in others:
+                open_places = [p for p in places[name][row] if p not in kept[name]]
+                nearest = min(open_places, key=lambda p: abs(scores[name][p] - scores[first][place]), default=None)
+                if nearest is not None and abs(scores[name][nearest] - scores[first][place]) <= caliper:
+                    match[name] = nearest
+            if len(match) == len(arms):
+                for name, matched in match.items():
+                    kept[name].add(matched)
+    if not any(kept.values()):
+        raise PairError(
+            f"no two pairs of one prompt have a like chosen score in all arms ({', '.join(arms)}): build them with a "
+            "greater per_prompt, so that there is more to match"
+        )
+    return {name: arm.select(sorted(kept[name])) for name, arm in arms.items()}
 
 
 def pair_attributes(
@@ -212,16 +249,18 @@ def pair_attributes(
     second = labels[:, 1] > labels[:, 0]
     rows = np.arange(view.rows)
     chosen, rejected = np.where(second, 1, 0), np.where(second, 0, 1)
-    found = Candidates(rows, chosen, rejected, scores[rows, chosen], scores[rows, rejected])
-    told = _attributes(found, difficulties(scores), _prefixes(view, found, tokenize_with(tokenizer)))
-    table = pa.table([told[field.name] for field in ATTRIBUTES], schema=schema)
+    chosen_pairs = Candidates(rows, chosen, rejected, scores[rows, chosen], scores[rows, rejected])
+    attributes = _attributes(
+        chosen_pairs, difficulties(scores), _prefixes(view, chosen_pairs, tokenize_with(tokenizer))
+    )
+    table = pa.table([attributes[field.name] for field in ATTRIBUTES], schema=schema)
     parts = dict(ds) if isinstance(ds, DatasetDict) else {"": ds}
-    done = {}
+    described = {}
     for (name, part), first in zip(parts.items(), view.starts, strict=False):
         piece = table.slice(int(first), len(part)).combine_chunks()
         content = (column.cast(pa.float64()).to_numpy(zero_copy_only=False) for column in piece.columns)
-        done[name] = with_columns(part, piece, b"".join(values.tobytes() for values in content))
-    return DatasetDict(done) if isinstance(ds, DatasetDict) else done[""]
+        described[name] = with_columns(part, piece, b"".join(values.tobytes() for values in content))
+    return DatasetDict(described) if isinstance(ds, DatasetDict) else described[""]
 
 
 def shared_prefix(one: str, two: str, tokenize: Tokenize) -> tuple[int, float]:
@@ -278,51 +317,54 @@ def tokenize_with(tokenizer: Any) -> Tokenize:  # noqa: ANN401
 
 
 def _attributes(
-    found: Candidates, difficulty: np.ndarray, prefixes: list[tuple[int, float] | None]
+    chosen_pairs: Candidates, difficulty: np.ndarray, prefixes: list[tuple[int, float] | None]
 ) -> dict[str, pa.Array]:
     return {
-        "margin": columns.nullable(found.margin),
+        "margin": columns.nullable(chosen_pairs.margin),
         "shared_prefix_tokens": pa.array([None if p is None else p[0] for p in prefixes], pa.int32()),
         "shared_prefix_ratio": pa.array([None if p is None else p[1] for p in prefixes], pa.float32()),
-        "chosen_score": columns.nullable(found.chosen_score),
-        "rejected_score": columns.nullable(found.rejected_score),
-        "difficulty": columns.nullable(difficulty[found.row]),
+        "chosen_score": columns.nullable(chosen_pairs.chosen_score),
+        "rejected_score": columns.nullable(chosen_pairs.rejected_score),
+        "difficulty": columns.nullable(difficulty[chosen_pairs.row]),
     }
 
 
-def _prefixes(view: DatasetView, found: Candidates, tokenize: Tokenize) -> list[tuple[int, float] | None]:
+def _prefixes(view: DatasetView, chosen_pairs: Candidates, tokenize: Tokenize) -> list[tuple[int, float] | None]:
     """Shared prefixes of candidates with one pair per row; None where a text is missing."""
-    told: list[tuple[int, float] | None] = []
-    for place, (_, example) in enumerate(view.examples(found.row)):
+    prefixes: list[tuple[int, float] | None] = []
+    for place, (_, example) in enumerate(view.examples(chosen_pairs.row)):
         responses = example.responses if isinstance(example, Example) else []
         if len(responses) > 2:
             raise PairError(
-                f"row {found.row[place]} has {len(responses)} responses, not two: build pairs with to_pairs first"
+                f"row {chosen_pairs.row[place]} has {len(responses)} responses, not two: build pairs with to_pairs "
+                "first"
             )
         one, two = responses if len(responses) == 2 else (None, None)
-        told.append(None if one is None or two is None else shared_prefix(one, two, tokenize))
-    return told
+        prefixes.append(None if one is None or two is None else shared_prefix(one, two, tokenize))
+    return prefixes
 
 
-def _table(view: DatasetView, found: Candidates, tokenize: Tokenize, conversational: bool | None) -> pa.Table:
+def _table(view: DatasetView, chosen_pairs: Candidates, tokenize: Tokenize, conversational: bool | None) -> pa.Table:
     """The pairs with their texts."""
-    items = list(_with_texts(view, found))
+    items = list(_with_texts(view, chosen_pairs))
     if conversational is None:
         conversational = not _plain(view, items)
     index = np.array([item[0] for item in items], np.int64)
-    mine = found.keep(index)
-    told = _attributes(mine, difficulties(_scores(view)), [shared_prefix(*item[2:], tokenize) for item in items])
+    kept = chosen_pairs.keep(index)
+    cells = _attributes(kept, difficulties(_scores(view)), [shared_prefix(*item[2:], tokenize) for item in items])
     kind = _MESSAGES if conversational else pa.string()
     prompts = [list(item[1]) if conversational else item[1][0]["content"] for item in items]
-    told["prompt"] = pa.array(prompts, kind)
+    cells["prompt"] = pa.array(prompts, kind)
     for name, place in (("chosen", 2), ("rejected", 3)):
         texts = [item[place] for item in items]
-        told[name] = pa.array([[{"role": "assistant", "content": t}] for t in texts] if conversational else texts, kind)
+        cells[name] = pa.array(
+            [[{"role": "assistant", "content": t}] for t in texts] if conversational else texts, kind
+        )
     counts = view.constraint_counts
-    told["constraints"] = pa.array(counts[mine.row] if counts is not None else [None] * len(index), pa.int32())
-    told["source_row"] = pa.array(mine.row, pa.int64())
+    cells["constraints"] = pa.array(counts[kept.row] if counts is not None else [None] * len(index), pa.int32())
+    cells["source_row"] = pa.array(kept.row, pa.int64())
     schema = pa.schema([("prompt", kind), ("chosen", kind), ("rejected", kind), *ATTRIBUTES, *_ORIGIN])
-    return pa.table([told[field.name] for field in schema], schema=schema)
+    return pa.table([cells[field.name] for field in schema], schema=schema)
 
 
 def _scores(view: DatasetView) -> np.ndarray:
@@ -333,17 +375,17 @@ def _scores(view: DatasetView) -> np.ndarray:
 _Item: TypeAlias = "tuple[int, tuple[Message, ...], str, str]"
 
 
-def _with_texts(view: DatasetView, found: Candidates) -> Iterator[_Item]:
+def _with_texts(view: DatasetView, chosen_pairs: Candidates) -> Iterator[_Item]:
     """Index of a candidate, its prompt and both texts; those with missing or equal texts are left out."""
-    starts = np.searchsorted(found.row, np.unique(found.row))
-    ends = np.append(starts[1:], len(found.row))
-    for (_, example), start, end in zip(view.examples(found.row[starts]), starts, ends, strict=True):
+    starts = np.searchsorted(chosen_pairs.row, np.unique(chosen_pairs.row))
+    ends = np.append(starts[1:], len(chosen_pairs.row))
+    for (_, example), start, end in zip(view.examples(chosen_pairs.row[starts]), starts, ends, strict=True):
         if not isinstance(example, Example):
             continue
         for k in range(start, end):
             texts = [
                 example.responses[p] if p < len(example.responses) else None
-                for p in (found.chosen[k], found.rejected[k])
+                for p in (chosen_pairs.chosen[k], chosen_pairs.rejected[k])
             ]
             if texts[0] and texts[1] and texts[0].strip() != texts[1].strip():
                 yield int(k), example.prompt, texts[0], texts[1]

@@ -122,8 +122,7 @@ def _add_to_dataset(
 
 def tables_of(ds: Dataset, names: Sequence[str], size: int = _ROWS) -> Iterator[pa.Table]:
     """Read some columns of a dataset, those that it has, so many rows at a time."""
-    wanted = set(names)
-    kept = [name for name in ds.column_names if name in wanted]
+    kept = [name for name in ds.column_names if name in set(names)]
     if len(ds) and kept:
         yield from ds.select_columns(kept).with_format("arrow").iter(size)
 

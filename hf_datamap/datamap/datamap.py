@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hf_datamap.data.dataset import AnyDataset
     from hf_datamap.datamap.points import AnyPoints
 
+_WIDE_TIE: Final = Fraction(1, 3)  # share of the mapped rows on one value from which on a cut through it says little
 _DEEPEST: Final = 60  # a provenance record is six or seven deep
 
 
@@ -154,6 +155,26 @@ class DataMap(FrozenModel):
             "mean": self.mean.value if self.mean else None,
         }
 
+    @property
+    def arbitrary(self) -> tuple[str, ...]:
+        """What to know of a cut that runs through one value of a third or more of the mapped rows: a sentence each."""
+        return tuple(
+            f"the cut by {name} is arbitrary: {boundary.ties:,} of {self.mapped:,} mapped rows have the value "
+            f"{boundary.value:.6g}, and row order alone puts {boundary.below:,} of them on the lower side"
+            for name, boundary in self.boundaries
+            if self.is_arbitrary(boundary)
+        )
+
+    @property
+    def boundaries(self) -> tuple[tuple[str, Boundary], ...]:
+        """The boundaries that there are, by the name of their axis."""
+        named = (("variance", self.variance), ("mean", self.mean))
+        return tuple((name, boundary) for name, boundary in named if boundary is not None)
+
+    def is_arbitrary(self, boundary: Boundary) -> bool:
+        """Whether a boundary runs through one value of a third or more of the mapped rows."""
+        return 0 < boundary.below < boundary.ties and boundary.ties >= _WIDE_TIE * self.mapped
+
     def codes(self, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
         """Return the region of each point as an index into `hf_datamap.data.columns.REGIONS` (int8).
 
@@ -268,11 +289,11 @@ class DataMap(FrozenModel):
             mean = "" if region.mean is None else f"  mean {region.mean:.4g}"
             spread = "" if region.variance is None else f"  variance {region.variance:.4g}"
             lines.append(f"  {region.name:<23}{region.rows:>10,}  {region.share:>6.1%}{mean}{spread}")
-        for name, boundary in (("variance", self.variance), ("mean", self.mean)):
-            if boundary:
-                lines.append(
-                    f"  {name} boundary {boundary.value:.6g} ({boundary.ties:,} rows on it, {boundary.below:,} below)"
-                )
+        lines += [
+            f"  {name} boundary {boundary.value:.6g} ({boundary.ties:,} rows on it, {boundary.below:,} below)"
+            for name, boundary in self.boundaries
+        ]
+        lines += [f"  {sentence}" for sentence in self.arbitrary]
         if self.label_basis.reason == SAME:
             lines.append(f"  labels {SAME}")
         return "\n".join(lines)

@@ -23,6 +23,7 @@ from hf_datamap.scorers.judge_prompt import PAIRWISE, ask_to_compare, tokens_of
 from hf_datamap.scorers.judge_reply import read_winner
 from hf_datamap.scorers.rubrics import Rubric, rubric_of
 
+_STEP: Final = 2.0**-18  # log-odds
 _WRITTEN: Final = 8  # tokens of a usual answer
 _FORMAT: Final[Mapping[str, Any]] = {
     "type": "json_schema",
@@ -218,7 +219,7 @@ class PairwiseJudge(Scorer):
         """Turn who beat whom into strengths, with their variances as noise."""
         if self.rubric.reference and not example.references:
             return [Score(None, "no reference answer")] * len(example.responses)
-        texts = _distinct(example)
+        texts = hash_order(example.prompt, _distinct(example), 0)
         places = {text: place for place, text in enumerate(texts)}
         wins = np.zeros((len(texts), len(texts)))
         verdicts: dict[tuple[int, int], list[str]] = {}
@@ -317,6 +318,9 @@ def _scores(wins: np.ndarray, reason: str) -> list[Score]:
         return [missing] * len(wins)
     members = np.flatnonzero(groups == largest)
     strengths, variances = bradley_terry(wins[np.ix_(members, members)])
+    # In steps that 32-bit floats hold exactly, so that their sum is exactly zero: a map shall see that all means tie.
+    strengths = np.round(strengths / _STEP) * _STEP
+    strengths[0] -= strengths.sum()
     scores = [Score(None, reason or "no comparison connects it with the others")] * len(wins)
     for place, strength, variance in zip(members, strengths, variances, strict=True):
         scores[place] = Score(float(strength), noise=float(variance))

@@ -32,7 +32,7 @@ from hf_datamap.scorers.adapter import as_fitted_scorer
 from hf_datamap.scorers.base import ScorerLike, Way
 from hf_datamap.scoring.driver import Rows, job_of, map_rows
 from hf_datamap.scoring.executors import Executor, Threads
-from hf_datamap.scoring.job import Job, PartReport
+from hf_datamap.scoring.job import MapJob, PartReport
 from hf_datamap.scoring.parts import PartsJob, complete_file, earlier_report
 from hf_datamap.scoring.progress import Progress
 
@@ -143,7 +143,7 @@ class FileRows(Rows["IterableDataset"]):
     _unfinished: int = field(default=0)
 
     @property
-    def job(self) -> Job:  # type: ignore[override] # stands in the job of the parts
+    def job(self) -> MapJob:  # type: ignore[override] # stands in the job of the parts
         """How rows are scored and cut."""
         return self.parts_job.job
 

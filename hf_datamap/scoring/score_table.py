@@ -127,12 +127,12 @@ def _scores_of(outcomes: Sequence[Outcome]) -> pa.Table:
         values[row, : len(outcome)] = [np.nan if score.value is None else score.value for score in outcome]
         known = [score.noise for score in outcome if score.value is not None and score.noise is not None]
         noise[row] = sum(known) / len(known) if known else np.nan
-        if words := _words(outcome):
-            errors[row] = words
+        if reasons := _missing_scores(outcome):
+            errors[row] = reasons
     return _table(values, lengths, noise, errors)
 
 
-def _words(outcome: list[Score]) -> str:
+def _missing_scores(outcome: list[Score]) -> str:
     """Why scores are missing or flawed: each reason once, with the responses (counted from 1) that it is for."""
     if all(score.value is not None and not score.error for score in outcome):
         return "" if outcome else "no responses"
@@ -183,29 +183,29 @@ def _response_counts(table: pa.Table, layout: Layout | None) -> np.ndarray | Non
 def _table(values: np.ndarray, lengths: np.ndarray, noise: np.ndarray, errors: dict[int, str]) -> pa.Table:
     """The score columns; ``errors`` has the rows that have one."""
     mean, variance = columns.moments(values)
-    given = np.arange(values.shape[1]) < lengths[:, None]
-    valid = (np.isfinite(values) & given).sum(axis=1)
+    is_response = np.arange(values.shape[1]) < lengths[:, None]  # not padding
+    valid = (np.isfinite(values) & is_response).sum(axis=1)
     codes = np.where(valid == lengths, 0, np.where(valid > 0, 1, 2))
     codes[lengths == 0] = 3
-    words_of = np.full(len(lengths), "", object)
+    error_texts = np.full(len(lengths), "", object)
     for row, error in errors.items():
         # It may repeat the words of an endpoint or a row: no lone surrogates in Arrow.
-        words_of[row] = error.encode("utf-8", "replace").decode()
+        error_texts[row] = error.encode("utf-8", "replace").decode()
         if codes[row] == 2 and SKIPPED_MARK in error:
             codes[row] = 3
         elif codes[row] == 0:  # scored, with something missing (a member of a panel)
             codes[row] = 1
-    words = pa.array([columns.OK, columns.PARTIAL, columns.FAILED, columns.SKIPPED])
+    statuses = pa.array([columns.OK, columns.PARTIAL, columns.FAILED, columns.SKIPPED])
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    scores = pa.ListArray.from_arrays(offsets, columns.nullable(values[given]))
+    scores = pa.ListArray.from_arrays(offsets, columns.nullable(values[is_response]))
     return pa.table(
         [
             scores,
             columns.nullable(mean),
             columns.nullable(variance),
             columns.nullable(noise),
-            words.take(pa.array(codes)),
-            pa.array(words_of, pa.string()) if errors else pa.repeat("", len(lengths)),
+            statuses.take(pa.array(codes)),
+            pa.array(error_texts, pa.string()) if errors else pa.repeat("", len(lengths)),
         ],
         schema=columns.SCORE_SCHEMA,
     )
