@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hf_datamap.curate.audit.findings import MEASURES
-from hf_datamap.errors import GateError
+from hf_datamap.errors import GateError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def parse_gates(text: str) -> list[Gate]:
             raise GateError(f"{piece!r} is not a gate: write NAME or NAME>NUMBER, like suspect_rate>0.05 or inversion")
         name, number, percent = match.groups()
         if name not in MEASURES:
-            raise GateError(f"no measure {name!r}; there are: {', '.join(sorted(MEASURES))}")
+            known = f"There are: {', '.join(sorted(MEASURES))}"
+            raise GateError(f"no measure {name!r}. {did_you_mean(name, MEASURES, known)}")
         try:
             least = float(number or 0) / (100 if percent else 1)
         except ValueError:
