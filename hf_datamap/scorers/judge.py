@@ -21,6 +21,8 @@ from hf_datamap.errors import ScorerError, Unanswered
 from hf_datamap.scorers.base import Scorer, has_text
 from hf_datamap.scorers.canary import CanaryRecord, canary_of, score_of
 from hf_datamap.scorers.fence import fence_secret
+from hf_datamap.scorers.images import TOKENS as IMAGE_TOKENS
+from hf_datamap.scorers.images import image_parts, images_of
 from hf_datamap.scorers.judge_prompt import LISTWISE, POINTWISE, JudgeForm, ask, tokens_of
 from hf_datamap.scorers.judge_reply import read_verdicts, response_format
 from hf_datamap.scorers.rubrics import Rubric, rubric_of
@@ -106,6 +108,9 @@ class LLMJudge(Scorer):
         max_tokens: tokens that the model may write, its thoughts included; by default 256 for numbers, 2,048 with
             rationales, 8,192 for reasoning models (told by ``reasoning_effort`` or the model's name), and more where a
             request asks for many numbers or reasons.
+        vision: whether the model sees the images of prompts: they are sent as content parts, 5 MiB each at most.
+        image_urls: whether the URLs of images that are not in the data are passed on, for the endpoint to fetch.
+        text_only: whether prompts with images are judged by their text alone; else such data is refused.
         timeout: seconds until a request counts as lost.
         max_retries: how often a request is repeated after 5xx, resets and timeouts (429 has more patience).
 
@@ -132,6 +137,9 @@ class LLMJudge(Scorer):
         logprobs: bool = True,
         temperature: float | None = None,
         reasoning_effort: str | None = None,
+        vision: bool = False,
+        image_urls: bool = False,
+        text_only: bool = False,
         max_tokens: int | None = None,
         timeout: float = 300.0,
         max_retries: int = 6,
@@ -159,6 +167,7 @@ class LLMJudge(Scorer):
         self.listwise = mode == "listwise"
         self.rationales = rationales
         self.canary = canary
+        self.vision, self.image_urls, self.text_only = vision, image_urls, text_only
         self.logprobs = logprobs and not self.listwise and not self.rubric.criteria
         self.temperature = (0.0 if samples == 1 else 1.0) if temperature is None else float(temperature)
         self.reasoning_effort = reasoning_effort
@@ -197,6 +206,8 @@ class LLMJudge(Scorer):
         }
         if self.rationales:
             identity["rationales"] = True
+        if self.vision:
+            identity["vision"] = True
         if self.per_prompt:
             identity["rubric_per_prompt"] = True
         if self.reasoning_effort is not None:
@@ -234,6 +245,8 @@ class LLMJudge(Scorer):
             about: JSON = list(shown) if self.listwise else shown[0]
             for sample in range(self.samples):
                 content: list[JSON] = [prompt, about, sample, *([list(references)] if references else [])]
+                if self.vision and (images := images_of(example.prompt)):
+                    content.append({"images": [image.digest for image in images]})
                 request = JudgeRequest(example.prompt, shown, references, sample, example.rubric)
                 if not self.per_prompt:
                     request.rubric = ""
@@ -314,7 +327,7 @@ class LLMJudge(Scorer):
     def body(self, request: JudgeRequest) -> dict[str, Any]:
         """The request for one judgement, without the model's name."""
         body: dict[str, Any] = {
-            "messages": self._messages(request),
+            "messages": self._with_images(request),
             "temperature": self.temperature,
             "max_tokens": self._room(len(request.responses)),
             "response_format": response_format(self._form(request)),
@@ -382,7 +395,8 @@ class LLMJudge(Scorer):
         """Roughly how many tokens a task sends and receives (see `tokens_of`; ours)."""
         request: JudgeRequest = task.payload
         written = len(request.responses) * (8 * len(self.rubric.fields) + (60 if self.rationales else 0))
-        return tokens_of(self._messages(request)), min(self._room(len(request.responses)), written)
+        images = len(images_of(request.prompt)) * IMAGE_TOKENS if self.vision else 0
+        return tokens_of(self._messages(request)) + images, min(self._room(len(request.responses)), written)
 
     def _room(self, responses: int) -> int:
         """Tokens that the answer to one request may take: a cap, so twice what is usual."""
@@ -391,6 +405,16 @@ class LLMJudge(Scorer):
         numbers = 16 * len(self.rubric.fields) * responses
         reasons = 160 * responses if self.rationales else 0
         return self.max_tokens + max(0, numbers - _NUMBERS_ONLY // 2) + max(0, reasons - _WITH_WORDS // 2)
+
+    def _with_images(self, request: JudgeRequest) -> list[Any]:
+        """The messages with the images of the prompt before the material, for a model that sees."""
+        messages: list[Any] = self._messages(request)
+        images = images_of(request.prompt) if self.vision else ()
+        if not images:
+            return messages
+        system, user = messages
+        text = {"type": "text", "text": f"These images belong to the conversation.\n\n{user['content']}"}
+        return [system, {"role": "user", "content": [*image_parts(images, urls=self.image_urls), text]}]
 
     def _messages(self, request: JudgeRequest) -> list[Message]:
         if request.messages is None:
