@@ -29,7 +29,7 @@ Examples:
 \b
 Exit code 1: a gate failed, or, without --fail-on, there is an alarm.
 """
-_FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit"}
+_FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit", ".sarif": "to_sarif"}
 
 
 @click.command(epilog=_EXAMPLES)
@@ -41,7 +41,12 @@ _FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit"}
     "reports",
     multiple=True,
     type=OutputPath(folder=False),
-    help="Write the report to a file: .md, .json, or .xml for JUnit. Several times for several.",
+    help="Write the report to a file: .md, .json, .xml for JUnit, or .sarif. Several times for several.",
+)
+@click.option(
+    "--baseline",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An earlier report (.json): what it found fails nothing unless it has become worse.",
 )
 @click.option("--fixes", type=OutputPath(folder=True), help="Write a repaired dataset to this new folder.")
 @click.option(
@@ -95,6 +100,7 @@ def command(
     fail_on: str | None,
     against: str | None,
     reports: tuple[Path, ...],
+    baseline: Path | None,
     fixes: Path | None,
     action: str,
     fix_rows: str,
@@ -126,6 +132,7 @@ def command(
         least_probability=_threshold(least_probability),
         least_similarity=least_similarity,
         reviewed=reviewed,
+        baseline=baseline,
     )
     for path in reports:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,8 @@ MEASURES: Final[Mapping[str, str]] = {
     "swapped": "share of rows with a response that answers another row's prompt",
     "unreadable": "share of rows that the layout cannot read",
     "length_bias": "correlation of label and length within rows, absolute",
+    "length_ruler": "share of rows in which the longer response is labelled better",
+    "contradictory_labels": "share of rows whose preference another row of the same prompt contradicts",
     "composition": "Cramér's V of region and source",
     "low_impact": "share of rows with equal scores or zero margin",
     "removed": "share of the old release's rows that are gone (with --against)",

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hf_datamap.curate.audit.checks.broken_texts import broken_responses, unreadable_rows
 from hf_datamap.curate.audit.checks.composition import composition, low_impact
 from hf_datamap.curate.audit.checks.constants import constant_annotators
+from hf_datamap.curate.audit.checks.contradictory import contradictory_labels
 from hf_datamap.curate.audit.checks.controls import self_preference, style_control
 from hf_datamap.curate.audit.checks.duplicates import identical_responses, repeated_prompts, repeated_responses
 from hf_datamap.curate.audit.checks.group_scales import groups_apart
 from hf_datamap.curate.audit.checks.groups import agreement_by_group
 from hf_datamap.curate.audit.checks.labels import labels_to_check
-from hf_datamap.curate.audit.checks.length import length_bias
+from hf_datamap.curate.audit.checks.length import length_bias, length_ruler
 from hf_datamap.curate.audit.checks.outliers import outliers
 from hf_datamap.curate.audit.checks.scale import contradicting_ratings
 from hf_datamap.curate.audit.checks.suspects import SuspectOptions, find_suspects
 from hf_datamap.curate.audit.checks.swapped import swapped_responses
 from hf_datamap.curate.audit.context import AuditContext
-from hf_datamap.curate.audit.gates import judge_gates, parse_gates
+from hf_datamap.curate.audit.gates import judge_gates, parse_gates, read_baseline
 from hf_datamap.curate.audit.releases import compare
 from hf_datamap.curate.audit.report import AuditReport
 from hf_datamap.curate.audit.review import Reviewed, ReviewSummary, read_review
@@ -45,7 +48,9 @@ _TEXT_CHECKS: Final = (
     repeated_prompts,
     repeated_responses,
     swapped_responses,
+    contradictory_labels,
     length_bias,
+    length_ruler,
 )
 
 
@@ -60,6 +65,7 @@ def audit(
     least_probability: float | Literal["balanced"] = 0.5,
     least_similarity: float = 0.8,
     reviewed: Reviewed | None = None,
+    baseline: Mapping[str, Any] | str | Path | None = None,
     evidence: int = 10,
 ) -> AuditReport:
     """Look for wrong labels, broken rows and faults of the whole, and say what was found.
@@ -89,6 +95,8 @@ def audit(
         reviewed: rows that a person has marked right or wrong: verdicts by row number, the name of a column, or a file
             (`hf_datamap.curate.audit.review.read_review`). They calibrate the probabilities, and ``report.review``
             says how far suspects can be believed, and which rows to review next.
+        baseline: an earlier report (`AuditReport.to_dict`, or a file of `to_json`): what it found already fails neither
+            a gate nor the audit unless it has become worse.
         evidence: how many examples each finding carries.
 
     Returns:
@@ -113,6 +121,7 @@ def audit(
         _without_texts(context, read_texts=read_texts)
     identity = data_map.provenance.get("scorer") if data_map is not None else None
     suspects, summary = _checked(context, SuspectOptions(least_probability, identity, review))
+    accepted = read_baseline(baseline) if baseline is not None else {}
     comparison = compare(context, _older_view(against, view)) if against is not None else None
     log.findings.sort(key=lambda finding: _ORDER[finding.severity])
     return AuditReport(
@@ -123,9 +132,10 @@ def audit(
         suspects=suspects,
         measures=log.measures,
         left_out=log.left_out,
-        gates=judge_gates(gates, log.measures, log.not_measured),
+        gates=judge_gates(gates, log.measures, log.not_measured, accepted),
         comparison=comparison,
         review=summary,
+        accepted=accepted,
         label_columns=_label_columns(view.layout),
     )
 
