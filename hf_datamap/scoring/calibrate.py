@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from hf_datamap.data import Example, Layout, columns, number, read_paths
+from hf_datamap.data.dataset import find_layout
 from hf_datamap.data.decode import decoded
 from hf_datamap.data.statistics import pooled_correlation, wilson_interval
 from hf_datamap.engine.budget import Budget, Usage
