@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class DataMapError(Exception):
     """Base of every error this package raises on purpose."""
@@ -113,3 +116,16 @@ class SelectionError(DataMapError):
 
 class Interrupted(DataMapError):  # noqa: N818
     """A run was stopped before its end; what was answered is in the store."""
+
+
+def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
+    """Return the end of a message about a mistyped name: the one that was most likely meant, and nothing else.
+
+    Args:
+        name: what was written.
+        names: what could have been.
+        otherwise: what to say when none of them is like it.
+    """
+    by_folded = {known.casefold(): known for known in names}
+    close = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
+    return f"Did you mean {by_folded[close[0]]}?" if close else otherwise

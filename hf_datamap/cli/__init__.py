@@ -11,11 +11,10 @@ from typing import Any, Final
 
 import click
 
-from hf_datamap.cli.names import did_you_mean
 from hf_datamap.cli.signals import exit_code_of, stopped_like_ctrl_c
 from hf_datamap.cli.terminal import guarded
 from hf_datamap.engine.config import __version__
-from hf_datamap.errors import DataMapError
+from hf_datamap.errors import DataMapError, did_you_mean
 
 _HELP = """Draw an Alignment Data Map of a preference dataset: which third is worth training on, which rows are probably
 mislabelled, which carry no signal."""
@@ -74,7 +73,7 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         names = self.list_commands(ctx)
         if args and args[0] not in names and not args[0].startswith("-"):
-            raise click.UsageError(f"No such command {args[0]!r}.{did_you_mean(args[0], names)}", ctx)
+            raise click.UsageError(f"No such command {args[0]!r}. {did_you_mean(args[0], names)}".rstrip(), ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -49,7 +49,7 @@ class PartOptions:
     approximate: bool = False
 
     @property
-    def given(self) -> list[str]:
+    def for_parts_only(self) -> list[str]:
         """Those that were given and mean nothing in memory."""
         options = {
             "--address": self.address,
@@ -97,11 +97,11 @@ def map_source(source: str, options: Mapping[str, Any], parts: PartOptions, mapp
     Raises:
         UsageError: an option is for another engine.
     """
-    if parts.engine == "memory" and parts.given:
-        raise click.UsageError(f"{', '.join(parts.given)}: only with --engine shards or ray")
+    if parts.engine == "memory" and parts.for_parts_only:
+        raise click.UsageError(f"{', '.join(parts.for_parts_only)}: only with --engine shards or ray")
     check_options(options)
     scorer = named_scorer(options)  # before anything is read: wrong spellings show at once
-    asked_for = parts.engine in ("shards", "ray") or (parts.engine == "auto" and bool(parts.given))
+    asked_for = parts.engine in ("shards", "ray") or (parts.engine == "auto" and bool(parts.for_parts_only))
     # The scales of a panel's members take all rows at once.
     by_size = parts.engine == "auto" and not (scorer and scorer.needs_fit)
     split = _parquet(source, options) if asked_for or (by_size and _may_be_large(source)) else None

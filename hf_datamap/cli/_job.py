@@ -115,12 +115,15 @@ class ScoringJob:
         from hf_datamap.data.dataset import find_layout
 
         options: defaultdict[str, Any] = defaultdict(lambda: None, given)
-        layout = find_layout(ds, options["layout"] or None)
+        # What fits the data may take images (scores that ship with it do); it is looked for before it is known.
+        layout = find_layout(ds, options["layout"] or None, images=scorer is None or scorer.takes_images)
         click.echo(f"layout {layout.name}: {layout.why}", err=True)
         names = ("config", "split", "revision", "group", "limit")
-        told = {"id": source, **{name: options[name] or None for name in names}}
-        record = {name: value for name, value in told.items() if value is not None}
-        return cls(ds, layout, scorer or _fitting_scorer(layout, options), parse_prices(options["price"]), record)
+        record = {"id": source, **{name: options[name] for name in names if options[name]}}
+        scorer = scorer or _fitting_scorer(layout, options)
+        if layout.multimodal and not scorer.takes_images:
+            find_layout(ds, options["layout"] or None)  # says what to do about the images
+        return cls(ds, layout, scorer, parse_prices(options["price"]), record)
 
     def budget(self, text: str | None, rate: float | None = None) -> Budget:
         """Read ``--budget`` and ``--rate``."""
@@ -182,13 +185,13 @@ def _check_url(scorer: str, url: str | None) -> None:
         raise click.UsageError(f"--base-url is a judge's endpoint; a reward model that is served is {scorer}@{url}")
 
 
-def scorer_options(words: Sequence[str]) -> dict[str, Any]:
+def scorer_options(assignments: Sequence[str]) -> dict[str, Any]:
     """Read ``NAME=VALUE``: JSON where it is JSON, else text."""
     options: dict[str, Any] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
+    for text in assignments:
+        name, equals, value = text.partition("=")
         if not equals or not name:
-            raise click.UsageError(f"-o takes NAME=VALUE, for example -o max_tokens=4096, not {word!r}")
+            raise click.UsageError(f"-o takes NAME=VALUE, for example -o max_tokens=4096, not {text!r}")
         try:
             options[name.strip().replace("-", "_")] = json.loads(value)
         except ValueError:

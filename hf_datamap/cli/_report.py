@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hf_datamap.cli.screen import files_of, map_screen
+from hf_datamap.cli.terminal import print_screen
+
 if TYPE_CHECKING:
     from hf_datamap.datamap.datamap import DataMap
 
@@ -34,14 +37,12 @@ def report(data_map: DataMap, out: Path, *, as_json: bool, then: str = "") -> No
         } | {name: data_map.provenance[name] for name in ("panel", "noise") if name in data_map.provenance}
         click.echo(json.dumps(summary, indent=2))
         return
-    click.echo(str(data_map))
-    click.echo(_spent(usage, data_map.provenance["rows"]))
+    notes = _spent(usage, data_map.provenance["rows"])
     if panel:
-        click.echo(_agreement(panel))
+        notes.append(_agreement(panel))
     if (share := data_map.provenance.get("noise", {}).get("share")) is not None:
-        click.echo(f"  {100 * share:.0f} % of the variance within rows is the scorer's own noise")
-    click.echo(f"\nmap picture   {out / 'map.png'}\nannotated     {out / 'data'}\ncard          {out / 'README.md'}")
-    click.echo(f"next          {then or f'hf-datamap audit {out}'}")
+        notes.append(f"{100 * share:.0f} % of the variance within rows is the scorer's own noise")
+    print_screen(map_screen(data_map, notes, files_of(out, then or f"hf-datamap audit {out}")))
 
 
 def _agreement(panel: dict[str, Any]) -> str:
@@ -50,20 +51,21 @@ def _agreement(panel: dict[str, Any]) -> str:
     taus = [tau for tau in panel["kendall"].values() if tau is not None]
     alpha = "unknown" if panel["alpha"] is None else f"{panel['alpha']:.3f}"
     between = f", Kendall's tau between two of them {min(taus):.3f} to {max(taus):.3f}" if taus else ""
-    return f"  panel: {counts} responses scored; Krippendorff's alpha {alpha}{between} (each in datamap.json)"
+    return f"panel: {counts} responses scored; Krippendorff's alpha {alpha}{between} (each in datamap.json)"
 
 
-def _spent(usage: dict[str, Any], status: dict[str, int]) -> str:
-    words = [", ".join(f"{count:,} rows {name}" for name, count in status.items() if count)]
+def _spent(usage: dict[str, Any], status: dict[str, int]) -> list[str]:
+    """What became of the rows and what was spent on them, a sentence each."""
+    lines = [", ".join(f"{count:,} rows {name}" for name, count in status.items() if count)]
     if usage["requests"] or usage["from_store"]:
-        words.append(
+        lines.append(
             f"{usage['requests']:,} requests ({usage['retried']:,} retries), {usage['from_store']:,} answers from the "
             f"store, {usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out"
             + (f", ${usage['cost']:.4f}" if usage["cost"] is not None else "")
         )
     if usage["failed"]:
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in usage["failed"].items())
-        words.append(f"responses without a score - {reasons}")
+        lines.append(f"responses without a score - {reasons}")
     if usage["stopped"]:
-        words.append(f"stopped early: {usage['stopped']}; raise it and run the same command to go on")
-    return "\n".join(f"  {line}" for line in words)
+        lines.append(f"stopped early: {usage['stopped']}; raise it and run the same command to go on")
+    return lines

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from hf_datamap.cli.options import OutputPath, source_options
+from hf_datamap.cli.screen import audit_screen
 from hf_datamap.cli.sources import check_new, open_source, read_layout, scored, write_parquet, written_folder
+from hf_datamap.cli.terminal import print_file, print_screen
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\b
 Examples:
-  hf-datamap audit my-map                                       findings as Markdown
+  hf-datamap audit my-map                                       the findings on one screen
   hf-datamap audit my-map --fail-on 'suspect_rate>0.05,inversion,duplicates>1%' --report audit.xml
   hf-datamap audit new.parquet --against old.parquet            what changed between two releases
   hf-datamap audit my-map --fixes fixed --fix-rows suspects,identical,duplicates
@@ -27,7 +29,7 @@ Examples:
 \b
 Exit code 1: a gate failed, or, without --fail-on, there is an alarm.
 """
-_FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit"}
+_FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit", ".sarif": "to_sarif"}
 
 
 @click.command(epilog=_EXAMPLES)
@@ -39,7 +41,12 @@ _FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit"}
     "reports",
     multiple=True,
     type=OutputPath(folder=False),
-    help="Write the report to a file: .md, .json, or .xml for JUnit. Several times for several.",
+    help="Write the report to a file: .md, .json, .xml for JUnit, or .sarif. Several times for several.",
+)
+@click.option(
+    "--baseline",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An earlier report (.json): what it found fails nothing unless it has become worse.",
 )
 @click.option("--fixes", type=OutputPath(folder=True), help="Write a repaired dataset to this new folder.")
 @click.option(
@@ -60,6 +67,13 @@ _FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit"}
     help="From which estimated probability of a wrong annotation a row is a suspect; 'balanced' finds more.",
 )
 @click.option(
+    "--least-similarity",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.8,
+    show_default=True,
+    help="From which share of three-word sequences in common two texts are near-duplicates; 0.6 finds more.",
+)
+@click.option(
     "--reviewed",
     metavar="COLUMN|FILE",
     help="Rows that a person has marked: a column, or a .jsonl, .csv or .parquet with row and verdict (right, wrong).",
@@ -71,6 +85,7 @@ _FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit"}
     default=True,
     help="Whether to look at texts (slower than scores alone).",
 )
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the whole report as Markdown.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 @click.pass_context
 def command(
@@ -85,28 +100,25 @@ def command(
     fail_on: str | None,
     against: str | None,
     reports: tuple[Path, ...],
+    baseline: Path | None,
     fixes: Path | None,
     action: str,
     fix_rows: str,
     least_probability: str,
+    least_similarity: float,
     reviewed: str | None,
     read_texts: bool,
+    as_markdown: bool,
     as_json: bool,
 ) -> None:
     """Look for wrong labels, broken rows and faults of a preference dataset before it is released."""
-    from hf_datamap.curate.audit import MEASURES, audit, parse_gates
+    from hf_datamap.curate.audit import MEASURES, audit
 
     if fail_on == "help":
         width = max(map(len, MEASURES))
         click.echo("\n".join(f"{name:<{width}}  {what}" for name, what in MEASURES.items()))
         return
-    if fail_on is not None:
-        parse_gates(fail_on)  # wrong options show before anything is read
-    for path in reports:
-        if path.suffix not in _FORMATS:
-            raise click.UsageError(f"--report {path}: the name must end in {', '.join(_FORMATS)}")
-    if fixes:
-        check_new(fixes, "fixes.json")
+    _check_options(fail_on, reports, fixes)
     layout = read_layout(layout_text)
     ds = scored(open_source(source, splits, config, revision, limit), layout)
     old = scored(open_source(against, splits, config, None, limit), layout) if against else None
@@ -118,7 +130,9 @@ def command(
         against=old,
         read_texts=read_texts,
         least_probability=_threshold(least_probability),
+        least_similarity=least_similarity,
         reviewed=reviewed,
+        baseline=baseline,
     )
     for path in reports:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,8 +140,34 @@ def command(
         click.echo(f"wrote {path}", err=True)
     if fixes:
         _repair(ds, report, fixes, action, [name.strip() for name in fix_rows.split(",") if name.strip()])
-    click.echo(report.to_json() if as_json else report.to_markdown(), nl=as_json)
+    if as_json or as_markdown:
+        print_file(f"{report.to_json()}\n" if as_json else report.to_markdown())
+    else:
+        print_screen(audit_screen(report, source, _following(report, source)))
     context.exit(0 if report.passed else 1)
+
+
+def _check_options(fail_on: str | None, reports: tuple[Path, ...], fixes: Path | None) -> None:
+    """Find what is wrong with options before anything is read."""
+    from hf_datamap.curate.audit import parse_gates
+
+    if fail_on is not None:
+        parse_gates(fail_on)
+    for path in reports:
+        if path.suffix not in _FORMATS:
+            raise click.UsageError(f"--report {path}: the name must end in {', '.join(_FORMATS)}")
+    if fixes:
+        check_new(fixes, "fixes.json")
+
+
+def _following(report: AuditReport, source: str) -> list[tuple[str, str]]:
+    """What to do after an audit."""
+    commands = [("in full", f"hf-datamap audit {source} --markdown")]
+    if len(report.suspects):
+        commands.append(("next", f"hf-datamap audit {source} --fixes fixed --fix-rows suspects"))
+    else:
+        commands.append(("next", f"hf-datamap select {source} --out good"))
+    return commands
 
 
 def _threshold(text: str) -> float | Literal["balanced"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,7 @@ def command(*, out: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN40
     """
     from hf_datamap.data.load import load_source
     from hf_datamap.generate import prompts
+    from hf_datamap.generate.constraint_sets import balance_of
 
     _check_output(out)
     options["embed"] = _embedder(options)
@@ -70,14 +72,20 @@ def command(*, out: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN40
     write_rows(ds, out)
     sizes = {str(size): count for size, count in sorted(Counter(ds["k"]).items())}
     bases, writers = len(set(ds["base"])), dict(Counter(ds["writer"]).most_common())
+    balance = balance_of(ds["instruction_id_list"])
     if as_json:
         constraints = dict(Counter(kind for ids in ds["instruction_id_list"] for kind in ids).most_common())
         summary: dict[str, Any] = {"out": str(out), "prompts": len(ds), "k": sizes, "bases": bases, "writers": writers}
+        summary["balance"] = {**asdict(balance), "ratio": balance.ratio}
         summary |= {"constraints": constraints, "usage": writer.usage.summary() if writer else None}
         click.echo(json.dumps(summary, indent=2))
         return
     shares = ", ".join(f"k={size}: {count:,}" for size, count in sizes.items())
     click.echo(f"{len(ds):,} prompts ({shares}), {bases:,} base prompts -> {out}")
+    click.echo(
+        f"balance       the least used kind of constraint stands in {balance.least:,} prompts, the most used one in "
+        f"{balance.most:,}: {balance.ratio:.2f}, of {balance.optimum:.2f} that the conflicts allow"
+    )
     if writer:
         by_writer = ", ".join(f"{name}: {count:,}" for name, count in writers.items())
         usage = writer.usage

@@ -17,7 +17,7 @@ from hf_datamap.curate.texts.words import words
 from hf_datamap.data.example import Example
 from hf_datamap.data.view import DatasetView
 from hf_datamap.engine.config import __version__
-from hf_datamap.errors import SelectionError
+from hf_datamap.errors import SelectionError, did_you_mean
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -132,7 +132,8 @@ def _strategy(strategy: str | Strategy) -> tuple[str, Strategy]:
         return getattr(strategy, "__name__", type(strategy).__name__), strategy
     name = str(strategy).replace("-", "_")
     if name not in STRATEGIES:
-        raise SelectionError(f"no strategy {strategy!r}; there are: {', '.join(STRATEGIES)}, or any function of a Pool")
+        known = f"There are: {', '.join(STRATEGIES)}, or any function of a Pool"
+        raise SelectionError(f"no strategy {strategy!r}. {did_you_mean(str(strategy), STRATEGIES, known)}")
     return name, STRATEGIES[name]
 
 

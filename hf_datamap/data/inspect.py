@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -216,7 +215,10 @@ def _span(counts: Mapping[int, int]) -> str:
 
 def printable(text: str) -> str:
     """Return a text that cannot steer a terminal: control and direction marks escaped, line breaks shown as ``⏎``."""
-    text = re.sub(r"\s*\n\s*", " ⏎ ", text)
+    first, *others = text.split("\n")
+    if others:  # by parts: an expression for blanks around a line break takes quadratic time on long blanks
+        inner = (part.strip() for part in others[:-1])
+        text = " ⏎ ".join([first.rstrip(), *(part for part in inner if part), others[-1].lstrip()])
     return "".join(mark if mark.isprintable() or mark in "\u200c\u200d" else ascii(mark)[1:-1] for mark in text)
 
 

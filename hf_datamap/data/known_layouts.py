@@ -71,7 +71,7 @@ KNOWN: Final[tuple[Known, ...]] = (
     ),
     _known(
         "tulu-preference", "allenai/llama-3.1-tulu-3-8b-preference-mixture",
-        prompt="prompt", responses="chosen,rejected", label="order", also=("source",),
+        prompt="prompt", responses="chosen,rejected", label="order", also=("source",), unless="score_chosen",
     ),
     _known(
         "orca-dpo", "Intel/orca_dpo_pairs",

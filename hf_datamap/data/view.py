@@ -40,6 +40,12 @@ _MODEL_PAIRS: Final = (
     ("generator_1", "generator_2"),
 )
 _MOST_GROUPS: Final = 1000
+_ANNOTATOR_NAME: Final = re.compile(r"annotator|labell?er|\brater|worker|reviewer|evaluator|\bjudge(?:_|\b|\d)|crowd")
+_PERSON: Final = re.compile(
+    r"(?i)(?:annotator|labell?er|rater|worker|reviewer|user|judge|person|anno?t?|[awrj])[-_ #]?\d{1,6}"
+)
+_MOST_PEOPLE: Final = 500
+_LEAST_EACH: Final = 5  # rows per person, on average
 BATCH: Final = 1500  # texts that are looked at together: few enough for the processor's cache
 
 
@@ -141,10 +147,20 @@ class DatasetView:
 
     @cached_property
     def groups(self) -> list[Group]:
-        """The columns that say where a row is from, with at most a thousand values."""
-        named = [(kind, name) for kind, names in GROUPS.items() for name in self.names if name.lower() in names]
-        candidates = [_group(name, kind, self.column(name)) for kind, name in named]
-        return [group for group in candidates if group is not None]
+        """The columns that say where a row is from or who judged it, with at most a thousand values.
+
+        Known by name; annotators also by names like ``labeler`` or ``annotator1``, and by values that look like ids of
+        people (``A7``, ``worker_12``) and come back again and again.
+        """
+        named = {name: kind for kind, names in GROUPS.items() for name in self.names if name.lower() in names}
+        used = set(self.layout.columns) if self.layout else set()
+        for name in self.names:
+            if name in named or name in used or name.startswith("datamap_"):
+                continue
+            if _ANNOTATOR_NAME.search(name.lower()) or _people(self.column(name)):
+                named[name] = "annotator"
+        candidates = [_group(name, kind, self.column(name)) for name, kind in named.items()]
+        return [group for group in candidates if group is not None and len(group.values) > 1]
 
     @cached_property
     def models(self) -> tuple[np.ndarray, tuple[str, ...]] | None:
@@ -313,6 +329,16 @@ def _by_value(cells: list[Any], layout: Layout, count: int) -> np.ndarray:
         if label is not None:
             known[place] = [np.nan if value is None else value for value in label]
     return np.asarray(known[back])
+
+
+def _people(column: pa.ChunkedArray | None) -> bool:
+    """Whether a column of texts holds ids of people: few, like one another, with a number, each in many rows."""
+    if column is None or not _is_text(column.type):
+        return False
+    values = pc.unique(column.slice(0, 20_000)).drop_null().to_pylist()
+    if not 2 <= len(values) <= _MOST_PEOPLE or len(values) * _LEAST_EACH > len(column):
+        return False
+    return all(_PERSON.fullmatch(value.strip()) for value in values)
 
 
 def _group(name: str, kind: str, column: pa.ChunkedArray | None) -> Group | None:

@@ -21,6 +21,7 @@ from hf_datamap.datamap.cut import UNMAPPED, Boundary, Cut
 from hf_datamap.datamap.fit import Fitted, fit_points
 from hf_datamap.datamap.noise import check_noise_columns, is_corrected, without_noise
 from hf_datamap.datamap.points import Gathered, Points, PointsDigest, open_points, scored_tables
+from hf_datamap.datamap.prior import TruthPrior
 from hf_datamap.datamap.regions import FrozenModel, Region
 from hf_datamap.engine.config import __version__
 from hf_datamap.errors import MapError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from hf_datamap.data.dataset import AnyDataset
     from hf_datamap.datamap.points import AnyPoints
 
+_WIDE_TIE: Final = Fraction(1, 3)  # share of the mapped rows on one value from which on a cut through it says little
 _DEEPEST: Final = 60  # a provenance record is six or seven deep
 
 
@@ -49,6 +51,8 @@ class DataMap(FrozenModel):
         regions: statistics, in the order of `hf_datamap.data.columns.REGIONS`.
         cohort: digest of the two columns the map was fitted on.
         corrected: whether the variance is without the scorer's noise (`hf_datamap.datamap.reliability`).
+        prior: where the truth behind the scores lies, for `assign` with ``probability=True``; known of corrected maps
+            in whose variance noise has a share of more than 20 %.
         provenance: how the scores came about (scorer identity, source, usage); no secrets.
         version: package version that fitted the map.
     """
@@ -62,6 +66,7 @@ class DataMap(FrozenModel):
     regions: tuple[Region, ...]
     cohort: str
     corrected: bool = False
+    prior: TruthPrior | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
     version: str = __version__
 
@@ -113,7 +118,7 @@ class DataMap(FrozenModel):
     ) -> Self:
         """Return the map of points that were gathered while rows were scored."""
         fitted = fit_points(gathered.readers(), low_variance, low_mean, approximate=approximate)
-        return cls.of(fitted, low_variance, low_mean, corrected=gathered.corrected, provenance=provenance)
+        return cls.of(fitted, low_variance, low_mean, gathered, provenance=provenance)
 
     @classmethod
     def of(
@@ -121,11 +126,12 @@ class DataMap(FrozenModel):
         fitted: Fitted,
         low_variance: Fraction,
         low_mean: Fraction,
+        gathered: Gathered,
         *,
-        corrected: bool = False,
         provenance: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Return the map of points that were cut (`hf_datamap.datamap.fit.fit_points`)."""
+        """Return the map of points that were gathered and cut (`hf_datamap.datamap.fit.fit_points`)."""
+        prior = gathered.noise.prior(low_variance, low_mean) if gathered.corrected else None
         regions = fitted.sums.regions()
         rows = sum(region.rows for region in regions)
         return cls(
@@ -137,7 +143,8 @@ class DataMap(FrozenModel):
             mean=fitted.cut.mean,
             regions=regions,
             cohort=fitted.digest,
-            corrected=corrected,
+            corrected=gathered.corrected,
+            prior=prior,
             provenance=dict(provenance or {}),
         )
 
@@ -153,6 +160,26 @@ class DataMap(FrozenModel):
             "variance": self.variance.value if self.variance else None,
             "mean": self.mean.value if self.mean else None,
         }
+
+    @property
+    def arbitrary(self) -> tuple[str, ...]:
+        """What to know of a cut that runs through one value of a third or more of the mapped rows: a sentence each."""
+        return tuple(
+            f"the cut by {name} is arbitrary: {boundary.ties:,} of {self.mapped:,} mapped rows have the value "
+            f"{boundary.value:.6g}, and row order alone puts {boundary.below:,} of them on the lower side"
+            for name, boundary in self.boundaries
+            if self.is_arbitrary(boundary)
+        )
+
+    @property
+    def boundaries(self) -> tuple[tuple[str, Boundary], ...]:
+        """The boundaries that there are, by the name of their axis."""
+        named = (("variance", self.variance), ("mean", self.mean))
+        return tuple((name, boundary) for name, boundary in named if boundary is not None)
+
+    def is_arbitrary(self, boundary: Boundary) -> bool:
+        """Whether a boundary runs through one value of a third or more of the mapped rows."""
+        return 0 < boundary.below < boundary.ties and boundary.ties >= _WIDE_TIE * self.mapped
 
     def codes(self, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
         """Return the region of each point as an index into `hf_datamap.data.columns.REGIONS` (int8).
@@ -220,7 +247,7 @@ class DataMap(FrozenModel):
 
     def assigner(self, *, probability: bool = False) -> Assigner:
         """What gives the rows that the map was fitted on their regions, some at a time; see `assign`."""
-        return Assigner(self.cut, self.corrected, probability)
+        return Assigner(self.cut, self.corrected, probability, prior=self.prior)
 
     def to_json(self) -> str:
         """Return the map as JSON text; `from_json` gives an equal map back."""
@@ -268,11 +295,11 @@ class DataMap(FrozenModel):
             mean = "" if region.mean is None else f"  mean {region.mean:.4g}"
             spread = "" if region.variance is None else f"  variance {region.variance:.4g}"
             lines.append(f"  {region.name:<23}{region.rows:>10,}  {region.share:>6.1%}{mean}{spread}")
-        for name, boundary in (("variance", self.variance), ("mean", self.mean)):
-            if boundary:
-                lines.append(
-                    f"  {name} boundary {boundary.value:.6g} ({boundary.ties:,} rows on it, {boundary.below:,} below)"
-                )
+        lines += [
+            f"  {name} boundary {boundary.value:.6g} ({boundary.ties:,} rows on it, {boundary.below:,} below)"
+            for name, boundary in self.boundaries
+        ]
+        lines += [f"  {sentence}" for sentence in self.arbitrary]
         if self.label_basis.reason == SAME:
             lines.append(f"  labels {SAME}")
         return "\n".join(lines)

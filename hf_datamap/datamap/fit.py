@@ -98,14 +98,12 @@ def fit_points(
     else:
         find = _find_by_sketch if approximate else _find_by_counting
     cut = _find_cut(readers, low_variance, low_mean, find, for_each)
-    summed = list(for_each(_Statistics(cut), readers))
-    if not summed:
-        summed = [(RegionSums.of(np.empty(0, np.int8), _NO_POINTS), np.zeros(2, np.int64))]
-    sums, ties = (reduce(add, parts) for parts in zip(*summed, strict=True))
+    sums = list(for_each(_RegionSums(cut), readers)) or [RegionSums.of(np.empty(0, np.int8), _NO_POINTS)]
     if approximate:
+        ties = sum(for_each(_Ties(cut), readers), np.zeros(2, np.int64))
         cut = Cut(*(_with_ties(boundary, int(count)) for boundary, count in zip(cut, ties, strict=True)))
     digest = str(PointsDigest.of(read() for read in readers)) if at_one_place else ""
-    return Fitted(cut, sums, digest)
+    return Fitted(cut, reduce(add, sums), digest)
 
 
 def _find_cut(
@@ -117,16 +115,26 @@ def _find_cut(
 
 
 @dataclass(frozen=True)
-class _Statistics:
-    """Statistics of one block, and how many of its rows are on either boundary."""
+class _RegionSums:
+    """Statistics of one block."""
 
     cut: Cut
 
-    def __call__(self, block: Points) -> tuple[RegionSums, np.ndarray]:
+    def __call__(self, block: Points) -> RegionSums:
+        return RegionSums.of(self.cut.codes(block.mean, block.variance, block.first_row), block.values)
+
+
+@dataclass(frozen=True)
+class _Ties:
+    """How many rows of a block are on either boundary."""
+
+    cut: Cut
+
+    def __call__(self, block: Points) -> np.ndarray:
         sides = (_Values(), self.cut.variance), (_Values(self.cut.variance), self.cut.mean)
-        ties = [0 if bound is None else (side.of(block)[0] == bound.value).sum() for side, bound in sides]
-        codes = self.cut.codes(block.mean, block.variance, block.first_row)
-        return RegionSums.of(codes, block.values), np.array(ties, np.int64)
+        return np.array(
+            [0 if bound is None else len(side.rows_at(block, bound.value)) for side, bound in sides], np.int64
+        )
 
 
 def _with_ties(boundary: Boundary | None, ties: int) -> Boundary | None:
@@ -140,13 +148,21 @@ class _Values:
 
     under: Boundary | None = None
 
-    def of(self, block: Points) -> tuple[np.ndarray, np.ndarray]:
-        """The values of the rows that take part, and which rows these are."""
+    def of(self, block: Points) -> np.ndarray:
+        """The values of the rows that take part."""
+        column, among = self._column(block)
+        return np.asarray(column[among])
+
+    def rows_at(self, block: Points, value: float) -> np.ndarray:
+        """Which rows of the block take part and have a value."""
+        column, among = self._column(block)
+        return np.flatnonzero(among & (column == value))
+
+    def _column(self, block: Points) -> tuple[np.ndarray, np.ndarray]:
         among = is_mapped(block.mean, block.variance)
         if self.under is None:
-            return block.variance[among], np.flatnonzero(among)
-        among = is_below(block.variance, among, self.under, block.first_row)
-        return block.mean[among], np.flatnonzero(among)
+            return block.variance, among
+        return block.mean, is_below(block.variance, among, self.under, block.first_row)
 
 
 #: Finds a boundary under which a share of the values lies, and how many these are.
@@ -157,12 +173,13 @@ def _find_by_partition(
     side: _Values, fraction: Fraction, readers: Sequence[PointReader], _: ForEachBlock
 ) -> tuple[Boundary | None, int]:
     """The exact boundary in one block, and how many rows are on its lower side."""
-    values, rows = side.of(readers[0]())
+    block = readers[0]()
+    values = side.of(block)
     count = int(fraction * len(values))
     if count <= 0:
         return None, 0
     value = np.partition(values, count - 1)[count - 1]
-    tied = rows[values == value]
+    tied = side.rows_at(block, value)
     below = count - int((values < value).sum())
     return Boundary(value=float(value), ties=len(tied), below=below, last_row=int(tied[below - 1])), count
 
@@ -219,7 +236,7 @@ class _TopHalves:
     side: _Values
 
     def __call__(self, block: Points) -> np.ndarray:
-        return np.bincount(_keys(self.side.of(block)[0]) >> 16, minlength=_HALF_RANGE)
+        return np.bincount(_keys(self.side.of(block)) >> 16, minlength=_HALF_RANGE)
 
 
 @dataclass(frozen=True)
@@ -230,7 +247,7 @@ class _LowHalves:
     top: int
 
     def __call__(self, block: Points) -> tuple[np.ndarray, np.ndarray]:
-        keys = _keys(self.side.of(block)[0])
+        keys = _keys(self.side.of(block))
         return np.unique(keys[keys >> 16 == self.top] & 0xFFFF, return_counts=True)
 
 
@@ -243,8 +260,7 @@ class _NthTie:
     nth: int
 
     def __call__(self, block: Points) -> int:
-        values, rows = self.side.of(block)
-        return block.first_row + int(rows[values == self.value][self.nth - 1])
+        return block.first_row + int(self.side.rows_at(block, self.value)[self.nth - 1])
 
 
 # --- sketches ---------------------------------------------------------------------------------------------------------
@@ -281,5 +297,5 @@ class _Sketch:
 
     def __call__(self, block: Points) -> bytes:
         sketch = _new_sketch()
-        sketch.update(np.ascontiguousarray(self.side.of(block)[0], np.float32))
+        sketch.update(np.ascontiguousarray(self.side.of(block), np.float32))
         return bytes(sketch.serialize())

@@ -166,12 +166,12 @@ def _source(data: pa.Table) -> pa.Array:
 def _lengths(split: Dataset, layout: Layout | None) -> tuple[np.ndarray, np.ndarray]:
     """Characters of each response (shape (rows, most responses), -1 where there is none), and the longest of a row."""
     try:
-        found = [[-1 if text is None else len(text) for text in texts] for texts in _responses(split, layout)]
+        by_row = [[-1 if text is None else len(text) for text in texts] for texts in _responses(split, layout)]
     except (LayoutError, RowError):  # no layout, or one whose columns have gone
-        found = [[]] * len(split)
-    width = max(map(len, found), default=0)
+        by_row = [[]] * len(split)
+    width = max(map(len, by_row), default=0)
     matrix = np.full((len(split), max(width, 1)), -1, np.int64)
-    for row, lengths in enumerate(found):
+    for row, lengths in enumerate(by_row):
         matrix[row, : len(lengths)] = lengths
     return matrix, matrix.max(axis=1)
 

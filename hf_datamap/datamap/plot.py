@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -181,6 +182,12 @@ def _words(figure: Figure, axes: Axes, data_map: DataMap, title: str, notes: lis
     figure.text(0.09, 0.945, heading, fontsize=13, color=_INK, weight="bold", parse_math=False)
     if unmapped := counts[columns.UNMAPPED]:
         notes = [f"{unmapped:,} rows unmapped (fewer than two valid scores)", *notes]
+    if arbitrary := data_map.arbitrary:
+        axes.text(
+            0.5, 0.985, "\n".join(textwrap.fill(sentence, 80) for sentence in arbitrary), transform=axes.transAxes,
+            ha="center", va="top", fontsize=8, color=_INK, zorder=6,
+            bbox={"facecolor": "white", "edgecolor": _QUIET, "alpha": 0.85, "linewidth": 0.6},
+        )  # fmt: skip
     axes.text(
         0.995, 0.01, "; ".join(filter(None, notes)), transform=axes.transAxes, ha="right", va="bottom", fontsize=8,
         color=_QUIET,

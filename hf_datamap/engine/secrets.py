@@ -21,7 +21,12 @@ _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTP
 
 # What is a secret by its looks, whether we know it or not.
 _USERINFO = re.compile(r"(?<=//)[^/?#\s\"'<>]*@")  # user:password@ of a URL; a password may hold @ itself
-_BARE_USERINFO = re.compile(r"(?<![\w/:@])[^\s/@:\"'<>(]*:[^\s/@\"'<>]*@(?=[\w\[])")  # the same, without a scheme
+_SCORERS = (
+    "(?!(?:reward|reference|judge|local|pairwise)[:@])"  # the same without a scheme; reward:MODEL@URL names no user
+)
+_BARE_USERINFO = re.compile(
+    rf"(?<![\w/:@]){_SCORERS}[^\s/@:\"'<>(]*:[^\s/@\"'<>]*@(?=[\w\[])"
+)  # the same, without a scheme
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w~+/.=-]{8,}")
 # Tokens of known forms. Names of programs and variables (HF_HUB_OFFLINE) have neither digits nor 20 letters in a row.
 _PREFIXED = re.compile(

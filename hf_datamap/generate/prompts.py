@@ -34,7 +34,7 @@ def prompts(
     bases: int | None = None,
     similarity: float = 0.75,
     embed: Embed | None = None,
-    loner_share: float = 0.25,
+    loner_share: float | None = None,
     witness: bool = False,
     writer: Writer | None = None,
 ) -> Dataset:
@@ -42,7 +42,8 @@ def prompts(
 
     The steps are those of Kim et al. 2025: seed prompts are stripped of their own constraints and recombined
     into base prompts, and near-duplicates are dropped. Conflict-free sets of the 23 kinds in
-    `hf_datamap.generate.constraint_sets.KINDS` are drawn so that each kind is used equally often, then arguments that
+    `hf_datamap.generate.constraint_sets.KINDS` are drawn so that the kinds are used as equally often as the conflict
+    table allows (`hf_datamap.generate.constraint_sets.balance_of` says how equally), then arguments that
     go together. For every prompt a response that meets all its constraints is built and checked with the real checks,
     so that every prompt can be satisfied. The defaults of ``n`` and ``k`` are the paper's; all else it leaves open.
 
@@ -92,7 +93,7 @@ def draw_drafts(
     bases: int | None = None,
     similarity: float = 0.75,
     embed: Embed | None = None,
-    loner_share: float = 0.25,
+    loner_share: float | None = None,
     writer: Writer | None = None,
 ) -> list[Draft]:
     """Draw base prompts, constraints and reference responses. See `prompts` for the arguments."""
@@ -101,7 +102,7 @@ def draw_drafts(
     counts = _count_by_size(n, k)
     if bases is not None and bases < 1:
         raise GenerateError(f"bases must be at least 1, not {bases}")
-    if not 0 < loner_share <= 1:
+    if loner_share is not None and not 0 < loner_share <= 1:
         raise GenerateError(f"loner_share is a share above 0 and at most 1, not {loner_share!r}")
     # Two sources of random numbers from one seed: arrays are drawn by NumPy's, words and numbers by Python's.
     array_rng = np.random.default_rng(seed)

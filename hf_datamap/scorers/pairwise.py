@@ -23,6 +23,7 @@ from hf_datamap.scorers.judge_prompt import PAIRWISE, ask_to_compare, tokens_of
 from hf_datamap.scorers.judge_reply import read_winner
 from hf_datamap.scorers.rubrics import Rubric, rubric_of
 
+_STEP: Final = 2.0**-18  # log-odds
 _WRITTEN: Final = 8  # tokens of a usual answer
 _FORMAT: Final[Mapping[str, Any]] = {
     "type": "json_schema",
@@ -99,6 +100,7 @@ class PairwiseJudge(Scorer):
         temperature: sampling temperature; 0 for one sample, 1 for several by default.
         reasoning_effort: passed to reasoning models that know it (``low``, ``medium``, ``high``).
         max_tokens: tokens that the model may write, its thoughts included; 256 by default, 8,192 for reasoning models.
+        text_only: whether prompts with images are judged by their text alone; else such data is refused.
         max_in_flight: greatest number of concurrent requests of this process.
         timeout: seconds until a request counts as lost.
         max_retries: how often a request is repeated after 5xx, resets and timeouts (429 has more patience).
@@ -119,6 +121,7 @@ class PairwiseJudge(Scorer):
         temperature: float | None = None,
         reasoning_effort: str | None = None,
         max_tokens: int | None = None,
+        text_only: bool = False,
         max_in_flight: int = 64,
         timeout: float = 300.0,
         max_retries: int = 6,
@@ -137,6 +140,7 @@ class PairwiseJudge(Scorer):
         self.temperature = (0.0 if samples == 1 else 1.0) if temperature is None else float(temperature)
         self.reasoning_effort, self.max_tokens = reasoning_effort, max_tokens
         self.max_in_flight, self.max_retries = max_in_flight, max_retries
+        self.text_only = text_only
         self._record = PairRecord()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -218,7 +222,7 @@ class PairwiseJudge(Scorer):
         """Turn who beat whom into strengths, with their variances as noise."""
         if self.rubric.reference and not example.references:
             return [Score(None, "no reference answer")] * len(example.responses)
-        texts = _distinct(example)
+        texts = hash_order(example.prompt, _distinct(example), 0)
         places = {text: place for place, text in enumerate(texts)}
         wins = np.zeros((len(texts), len(texts)))
         verdicts: dict[tuple[int, int], list[str]] = {}
@@ -317,6 +321,9 @@ def _scores(wins: np.ndarray, reason: str) -> list[Score]:
         return [missing] * len(wins)
     members = np.flatnonzero(groups == largest)
     strengths, variances = bradley_terry(wins[np.ix_(members, members)])
+    # In steps that 32-bit floats hold exactly, so that their sum is exactly zero: a map shall see that all means tie.
+    strengths = np.round(strengths / _STEP) * _STEP
+    strengths[0] -= strengths.sum()
     scores = [Score(None, reason or "no comparison connects it with the others")] * len(wins)
     for place, strength, variance in zip(members, strengths, variances, strict=True):
         scores[place] = Score(float(strength), noise=float(variance))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hf_datamap.data.detect import detect_layout
 from hf_datamap.engine import config
-from hf_datamap.errors import ScorerError
+from hf_datamap.errors import ScorerError, did_you_mean
 from hf_datamap.scorers.base import Scorer
 from hf_datamap.scorers.columns import ColumnScorer
 from hf_datamap.scorers.constraints.scorer import ConstraintScorer, Mode
@@ -100,7 +100,8 @@ def parse_scorer(text: str, options: Mapping[str, Any] | None = None, **judge: A
     known = set().union(*(factory.options for factory in factories)) | (_PANEL_OPTIONS if is_panel else set())
     if unknown := sorted(options.keys() - known):
         raise ScorerError(
-            f"{text} has no option {', '.join(unknown)}; its options: {', '.join(sorted(known)) or 'none'}"
+            f"{text} has no option {', '.join(unknown)}. "
+            + did_you_mean(unknown[0], known, f"Its options: {', '.join(sorted(known)) or 'none'}")
         )
     members = [factory(options) for factory in factories]
     if not is_panel:
@@ -119,7 +120,9 @@ def _factory(text: str, judge: Mapping[str, Any]) -> _Factory:
         return _Factory(text, lambda **own: ConstraintScorer(mode, **own), _options_of(ConstraintScorer))
     if kind == "columns":
         return _Factory(text, lambda: ColumnScorer(rest or None))
-    raise ScorerError(f"there is no scorer {text!r}. There are:\nauto                 what fits the data\n{SPELLINGS}")
+    every = f"There are:\nauto                 what fits the data\n{SPELLINGS}"
+    kinds = ("auto", "columns", "constraints", "reference", *_WITH_MODEL)
+    raise ScorerError(f"there is no scorer {text!r}. {did_you_mean(kind, kinds, every)}")
 
 
 def _options_of(make: Callable[..., Any]) -> frozenset[str]:
@@ -170,7 +173,7 @@ def _reference(text: str, name: str, judge: Mapping[str, Any]) -> _Factory:
     by_words = embedder.lower() in ("rouge-l", "rougel")
     options = frozenset() if by_words else _options_of(ServedEmbedder if served else SentenceEmbedder)
 
-    def make(*, writer: str | None = None, **own: Any) -> ReferenceScorer:  # noqa: ANN401 - the embedder checks them
+    def make(*, writer: str | None = None, text_only: bool = False, **own: Any) -> ReferenceScorer:  # noqa: ANN401 - the embedder checks them
         similarity: Similarity
         if served:
             similarity = ServedEmbedder(served[1], base_url=served[2], **own)
@@ -179,9 +182,9 @@ def _reference(text: str, name: str, judge: Mapping[str, Any]) -> _Factory:
         else:
             similarity = SentenceEmbedder(embedder or DEFAULT_EMBEDDER, **own)
         author = ReferenceWriter(str(writer), base_url=judge.get("base_url")) if writer else None
-        return ReferenceScorer(column or None, similarity=similarity, writer=author)
+        return ReferenceScorer(column or None, similarity=similarity, writer=author, text_only=text_only)
 
-    return _Factory(text, make, options | {"writer"})
+    return _Factory(text, make, options | {"writer", "text_only"})
 
 
 @dataclass(frozen=True, slots=True)

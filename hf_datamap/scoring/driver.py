@@ -6,6 +6,7 @@ done is the business of an executor (`hf_datamap.scoring.executors`).
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
@@ -18,9 +19,11 @@ from hf_datamap.datamap.points import IN_MEMORY, Gathered, gathering
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.errors import MapError
 from hf_datamap.scorers.base import Scorer
-from hf_datamap.scoring.job import Job, PartReport
+from hf_datamap.scoring.job import MapJob, PartReport
 from hf_datamap.scoring.progress import Progress
-from hf_datamap.scoring.provenance import provenance_of
+from hf_datamap.scoring.provenance import provenance_of, spread_finding
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -35,7 +38,7 @@ class Rows(ABC, Generic[Result]):
     """
 
     in_memory: int = IN_MEMORY
-    job: Job
+    job: MapJob
     count: int | None
 
     @abstractmethod
@@ -58,7 +61,7 @@ class Rows(ABC, Generic[Result]):
         """Give the rows back with their regions."""
 
 
-def job_of(scorer: Scorer, layout: Layout, budget: Budget | None, options: Mapping[str, Any]) -> Job:
+def job_of(scorer: Scorer, layout: Layout, budget: Budget | None, options: Mapping[str, Any]) -> MapJob:
     """Return the job that a caller asks for.
 
     Args:
@@ -73,7 +76,7 @@ def job_of(scorer: Scorer, layout: Layout, budget: Budget | None, options: Mappi
     fractions: dict[str, Fraction] = {
         name: parse_fraction(name, options[name]) for name in ("low_variance", "low_mean")
     }
-    return Job(scorer, scorer.read_with(layout), budget or Budget(), **{**options, **fractions})
+    return MapJob(scorer, scorer.read_with(layout), budget or Budget(), **{**options, **fractions})
 
 
 def map_rows(rows: Rows[Result], source: Mapping[str, Any] | None, progress: bool | None) -> tuple[Result, DataMap]:
@@ -103,11 +106,13 @@ def map_rows(rows: Rows[Result], source: Mapping[str, Any] | None, progress: boo
         if not sum(sum(report.statuses.values()) for report in reports):  # of a stream that is known only now
             raise MapError("the dataset has no rows: there is nothing to map")
         job = rows.job
+        if finding := spread_finding(job.scorer, reports):
+            log.warning("%s: %s; the regions of such a map are row order, no finding", job.scorer.name, finding)
         data_map = DataMap.of(
             rows.fit(points),
             job.low_variance,
             job.low_mean,
-            corrected=points.corrected or job.correct_noise,
+            points,
             provenance=provenance_of(job, usage, reports, source),
         )
     return rows.assign(data_map), data_map

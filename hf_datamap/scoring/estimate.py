@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hf_datamap.data import Example, Layout
 from hf_datamap.data.dataset import find_layout, tables_of
 from hf_datamap.engine.budget import Prices
-from hf_datamap.engine.store import Keys, Store
-from hf_datamap.engine.task import Task
+from hf_datamap.engine.store import Store
 from hf_datamap.errors import RowError
 from hf_datamap.scorers.adapter import as_scorer
 from hf_datamap.scorers.base import Scorer, ScorerLike, Way
 from hf_datamap.scoring.score_rows import READ_ROWS
+from hf_datamap.scoring.task_keys import TaskKeys
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -71,7 +70,7 @@ def estimate(
         LayoutError: the columns fit no layout, or several.
     """
     scorer = as_scorer(scorer)
-    layout = scorer.read_with(find_layout(ds, layout))
+    layout = scorer.read_with(find_layout(ds, layout, images=scorer.takes_images))
     reasons: Counter[str] = Counter()
     rows = 0
     count = _RequestCount(scorer) if scorer.way is Way.ENGINE else None
@@ -105,36 +104,22 @@ class _RequestCount:
     """
 
     def __init__(self, scorer: Scorer) -> None:
-        self._scorer, self._store = scorer, Store()
-        self._keys: dict[int, Keys] = {}  # by the scorer that answers a task
+        self._keys, self._store = TaskKeys(scorer), Store()
         self.missing_keys: set[bytes] = set()
         self.cached = self.input_tokens = self.output_tokens = 0
 
     def add(self, example: Example) -> None:
         """Count the requests for one row."""
-        tasks = {self._key(task): task for task in self._tasks(example)}
+        tasks = self._keys.tasks(example)
         cached_answers = self._store.get(key for key in tasks if key not in self.missing_keys)
         self.cached += len(cached_answers)
-        for key, task in tasks.items():
+        for key, (task, answerer) in tasks.items():
             if key not in cached_answers and key not in self.missing_keys:
                 self.missing_keys.add(key)
-                sent, received = (task.scorer or self._scorer).estimate(task)
+                sent, received = answerer.estimate(task)
                 self.input_tokens += sent
                 self.output_tokens += received
 
     def close(self) -> None:
         """Close the store."""
         self._store.close()
-
-    def _tasks(self, example: Example) -> Iterator[Task]:
-        """The scorer's tasks, and those that they wait for."""
-        for task in self._scorer.tasks(example):
-            yield task
-            if task.after is not None:
-                yield task.after
-
-    def _key(self, task: Task) -> bytes:
-        answerer = task.scorer or self._scorer
-        if id(answerer) not in self._keys:
-            self._keys[id(answerer)] = Keys(dict(answerer.identity))
-        return self._keys[id(answerer)].of(task.content)

@@ -32,7 +32,7 @@ from hf_datamap.scorers.adapter import as_fitted_scorer
 from hf_datamap.scorers.base import ScorerLike, Way
 from hf_datamap.scoring.driver import Rows, job_of, map_rows
 from hf_datamap.scoring.executors import Executor, Threads
-from hf_datamap.scoring.job import Job, PartReport
+from hf_datamap.scoring.job import MapJob, PartReport
 from hf_datamap.scoring.parts import PartsJob, complete_file, earlier_report
 from hf_datamap.scoring.progress import Progress
 
@@ -116,7 +116,7 @@ def annotate_files(
         "correct_noise": correct_noise,
         "approximate": approximate,
     }
-    job = job_of(scorer, _layout(parts[0], features, layout), budget, options)
+    job = job_of(scorer, _layout(parts[0], features, layout, images=scorer.takes_images), budget, options)
     named = str(files) if isinstance(files, str | Path) else ", ".join(map(str, files))
     source = dict(source or telling or {"id": named})
     check_folder(out, {"scorer": dict(scorer.identity), "source": source}, overwrite=overwrite)
@@ -143,7 +143,7 @@ class FileRows(Rows["IterableDataset"]):
     _unfinished: int = field(default=0)
 
     @property
-    def job(self) -> Job:  # type: ignore[override] # stands in the job of the parts
+    def job(self) -> MapJob:  # type: ignore[override] # stands in the job of the parts
         """How rows are scored and cut."""
         return self.parts_job.job
 
@@ -196,12 +196,12 @@ def _opened(paths: Sequence[Path], split: str) -> IterableDataset:
     return load_dataset("parquet", data_files=names, split=split, features=features, streaming=True)
 
 
-def _layout(part: Part, features: Features, given: Layout | None) -> Layout:
+def _layout(part: Part, features: Features, given: Layout | None, *, images: bool) -> Layout:
     if given is not None:
         from datasets import Dataset
 
         return choose_layout(Dataset(features.arrow_schema.empty_table()), given)
-    return detect_layout(features, sample=next(part.batches(8)).to_pylist())
+    return detect_layout(features, sample=next(part.batches(8)).to_pylist(), images=images)
 
 
 def _claim(job: PartsJob, parts: Sequence[Part], *, overwrite: bool) -> None:

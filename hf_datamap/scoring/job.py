@@ -15,10 +15,11 @@ from hf_datamap.datamap.noise import table_noise_split
 from hf_datamap.datamap.reliability import NoiseSplit
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.scorers.base import Scorer
+from hf_datamap.scoring.spread import ScoreSpread
 
 
 @dataclass(frozen=True)
-class Job:
+class MapJob:
     """How rows are scored and cut; can be sent to another machine.
 
     Attributes:
@@ -50,6 +51,7 @@ class PartReport:
         noise: how much of its variance is the scorer's own noise; None where that is unknown.
         unfinished: rows that lack a score which another run might get.
         usage: what was spent on it, where it was scored in another process.
+        spread: how its scores spread.
     """
 
     number: int
@@ -57,11 +59,13 @@ class PartReport:
     noise: NoiseSplit | None = None
     unfinished: int = 0
     usage: Usage | None = None
+    spread: ScoreSpread | None = None
 
     @classmethod
     def of(cls, number: int, added: pa.Table, unfinished: int = 0, usage: Usage | None = None) -> PartReport:
         """Report on the columns that were added to a part."""
-        return cls(number, count_statuses(added[columns.STATUS]), table_noise_split(added), unfinished, usage)
+        noise, spread = table_noise_split(added), ScoreSpread.of(added)
+        return cls(number, count_statuses(added[columns.STATUS]), noise, unfinished, usage, spread)
 
 
 def count_statuses(statuses: pa.ChunkedArray) -> dict[str, int]:

@@ -24,9 +24,10 @@ from hf_datamap.datamap.reliability import NoiseSplit, joined
 from hf_datamap.engine.budget import Usage
 from hf_datamap.errors import Interrupted
 from hf_datamap.scorers.base import Way
-from hf_datamap.scoring.job import Job, PartReport, count_statuses
+from hf_datamap.scoring.job import MapJob, PartReport, count_statuses
 from hf_datamap.scoring.progress import Progress
 from hf_datamap.scoring.score_rows import RowScoring, added_schema, needed_columns
+from hf_datamap.scoring.spread import ScoreSpread, joined_spread
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -48,7 +49,7 @@ class PartsJob:
         sampled: one row in so many is in the sample that the card's words about texts come from.
     """
 
-    job: Job
+    job: MapJob
     scratch: Path
     features: Features | Mapping[str, Any] = field(default_factory=dict)
     keep: str = "all"
@@ -94,6 +95,7 @@ def score_part(
     """
     statuses: Counter[str] = Counter()
     splits: list[NoiseSplit | None] = []
+    spreads: list[ScoreSpread] = []
     unfinished = 0
     scorer = job.job.scorer
     names = needed_columns(scorer, job.job.layout)
@@ -104,10 +106,11 @@ def score_part(
             writer.write_table(added)
             statuses.update(count_statuses(added[columns.STATUS]))
             splits.append(table_noise_split(added))
+            spreads.append(ScoreSpread.of(added))
             unfinished += scoring.unfinished
             if stopped():
                 raise Interrupted("stopped; what was answered is in the store")
-        report = PartReport(part.number, dict(statuses), joined(splits), unfinished)
+        report = PartReport(part.number, dict(statuses), joined(splits), unfinished, spread=joined_spread(spreads))
         writer.add_key_value_metadata({_REPORT: _report_text(report)})
     return report
 
@@ -118,14 +121,17 @@ def earlier_report(part: Part, job: PartsJob) -> PartReport | None:
         metadata: dict[bytes, bytes] = pq.read_metadata(job.scored(part)).metadata or {}
         values = json.loads(metadata[_REPORT])
         noise = NoiseSplit(**values["noise"]) if values["noise"] else None
-        return PartReport(part.number, values["statuses"], noise, values["unfinished"])
+        spread = ScoreSpread.of_json(values["spread"])
+        return PartReport(part.number, values["statuses"], noise, values["unfinished"], spread=spread)
     except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError):
         return None
 
 
 def _report_text(report: PartReport) -> str:
     noise = asdict(report.noise) if report.noise else None
-    return json.dumps({"statuses": dict(report.statuses), "noise": noise, "unfinished": report.unfinished})
+    spread = report.spread.to_json() if report.spread else None
+    record = {"statuses": dict(report.statuses), "noise": noise, "unfinished": report.unfinished, "spread": spread}
+    return json.dumps(record)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------

@@ -10,11 +10,13 @@ from typing import Any
 from hf_datamap.data import columns
 from hf_datamap.datamap.reliability import joined
 from hf_datamap.engine.budget import Usage
-from hf_datamap.scoring.job import Job, PartReport
+from hf_datamap.scorers.base import Scorer
+from hf_datamap.scoring.job import MapJob, PartReport
+from hf_datamap.scoring.spread import joined_spread
 
 
 def provenance_of(
-    job: Job, usage: Usage, reports: Iterable[PartReport], source: Mapping[str, Any] | None
+    job: MapJob, usage: Usage, reports: Iterable[PartReport], source: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Return the record that a map keeps; no secrets.
 
@@ -39,6 +41,15 @@ def provenance_of(
         "rows": {name: statuses[name] for name in (columns.OK, columns.PARTIAL, columns.FAILED, columns.SKIPPED)},
     }
     provenance |= scorer.provenance()
+    if finding := spread_finding(scorer, in_order):
+        provenance["constant"] = finding
     if noise := joined(report.noise for report in in_order):
         provenance["noise"] = noise.summary()
     return provenance
+
+
+def spread_finding(scorer: Scorer, reports: Iterable[PartReport]) -> str:
+    """Say why the scores hardly tell responses apart; empty when they do."""
+    scale: Any = scorer.identity.get("scale")
+    known = (float(scale[0]), float(scale[1])) if isinstance(scale, list | tuple) and len(scale) == 2 else None
+    return joined_spread(report.spread for report in reports).finding(known)

@@ -17,7 +17,7 @@ from hf_datamap.engine.scheduler import engine
 from hf_datamap.errors import RowError
 from hf_datamap.scorers.base import Scorer, Way
 from hf_datamap.scorers.columns import scores_at
-from hf_datamap.scoring.job import Job
+from hf_datamap.scoring.job import MapJob
 from hf_datamap.scoring.progress import Progress
 from hf_datamap.scoring.score_table import (
     Outcome,
@@ -78,14 +78,14 @@ class RowScoring:
         unfinished: rows that lack a score which another run might get.
     """
 
-    def __init__(self, ds: Dataset, job: Job, usage: Usage, progress: Progress) -> None:
+    def __init__(self, ds: Dataset, job: MapJob, usage: Usage, progress: Progress) -> None:
         self.ds, self.layout, self.budget = ds, job.layout, job.budget
         self.usage, self.progress = usage, progress
         self.unfinished = 0
         self._annotations: list[list[float | None] | None] = []
 
     @classmethod
-    def of_table(cls, table: pa.Table, job: Job, usage: Usage, progress: Progress) -> RowScoring:
+    def of_table(cls, table: pa.Table, job: MapJob, usage: Usage, progress: Progress) -> RowScoring:
         """The same for rows in Arrow."""
         from datasets import Dataset
 

@@ -18,6 +18,7 @@ from hf_datamap.data import columns
 from hf_datamap.errors import DataMapError
 from mapspace import points, reader
 from mapspace.errors import SpaceError
+from mapspace.gate import SESSION
 from mapspace.points import BrowserFiles
 from mapspace.sessions import Limits, Session, Sessions
 from mapspace.texts import plain
@@ -51,6 +52,11 @@ def visitor(request: gr.Request | None) -> str:
     return forwarded.partition(",")[0].strip()[:64] or str(peer)
 
 
+def gradio_session(request: gr.Request | None) -> str | None:
+    """Return the Gradio session that a request belongs to, as the gate has found it; None outside of the app."""
+    return request.headers.get(SESSION) if request is not None else None
+
+
 class ExplorerApi:
     """The functions the page's script calls; every argument is checked, every failure becomes a sentence."""
 
@@ -69,7 +75,7 @@ class ExplorerApi:
                 self._limits.take("row", visitor(request))
                 if not isinstance(asked, dict):
                     raise SpaceError("malformed request")
-                return action(self._sessions.get(asked.get("handle")), asked)
+                return action(self._sessions.get(asked.get("handle"), gradio_session(request)), asked)
             except DataMapError as error:
                 return {"error": plain(str(error), 2_000)}
             except Exception:

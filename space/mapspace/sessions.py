@@ -21,7 +21,7 @@ from mapspace.errors import SpaceError
 from mapspace.points import BrowserFiles, Channel
 from mapspace.sources import OpenMap
 
-MAX_SESSIONS: Final = 400
+MAX_SESSIONS: Final = 200  # a visitor who has left is remembered until so many others have come
 MAX_CORNERS: Final = 400
 _MAX_QUERY: Final = 200
 _ALL: Final = 20  # how many times one visitor's rate all visitors together have
@@ -66,10 +66,12 @@ class Session:
     Args:
         open_map: the map.
         files: where binary files go.
+        owner: the Gradio session that it belongs to.
     """
 
-    def __init__(self, open_map: OpenMap, files: BrowserFiles) -> None:
+    def __init__(self, open_map: OpenMap, files: BrowserFiles, owner: str | None = None) -> None:
         self.map = open_map
+        self.owner = owner
         self.handle = secrets.token_urlsafe(24)
         self.filters = Filters()
         self.only: np.ndarray | None = None
@@ -263,9 +265,9 @@ class Sessions:
         self._all: OrderedDict[str, Session] = OrderedDict()
         self._lock = threading.Lock()
 
-    def start(self, open_map: OpenMap) -> Session:
-        """Begin a session on a map."""
-        session = Session(open_map, self.files)
+    def start(self, open_map: OpenMap, owner: str | None = None) -> Session:
+        """Begin a session on a map, for a Gradio session."""
+        session = Session(open_map, self.files, owner)
         with self._lock:
             self._all[session.handle] = session
             evicted = [self._all.popitem(last=False)[1] for _ in range(len(self._all) - self._size)]
@@ -273,15 +275,15 @@ class Sessions:
             old.close()
         return session
 
-    def get(self, handle: Any) -> Session:  # noqa: ANN401 - from the browser
+    def get(self, handle: Any, owner: str | None = None) -> Session:  # noqa: ANN401 - from the browser
         """Return a session.
 
         Raises:
-            SpaceError: there is none, or it has been forgotten.
+            SpaceError: there is none, it has been forgotten, or it is another visitor's.
         """
         with self._lock:
             session = self._all.get(handle) if isinstance(handle, str) else None
-            if session is None:
+            if session is None or session.owner != owner:
                 raise SpaceError("this view has ended: open the map again")
             self._all.move_to_end(handle)
         session.used = time.monotonic()

@@ -10,14 +10,16 @@ from typing import Any, Final
 
 import gradio as gr
 import numpy as np
+from starlette.middleware import Middleware
 
 from hf_datamap.data import columns
 from hf_datamap.errors import DataMapError
 from mapspace import explorer, statistics
 from mapspace.app import App, StartMap, errors_shown
-from mapspace.explorer import visitor
+from mapspace.explorer import gradio_session, visitor
+from mapspace.gate import Gate
 from mapspace.points import CHANNELS
-from mapspace.sessions import Filters, Session, polygon
+from mapspace.sessions import MAX_SESSIONS, Filters, Session, polygon
 from mapspace.sources import OpenMap
 from mapspace.tabs import Tabs
 from mapspace.texts import plain
@@ -30,6 +32,9 @@ LAUNCH: Final[dict[str, Any]] = {
     "show_error": False,
     "max_threads": 40,
     "quiet": True,
+    # The last sessions only: Gradio keeps a copy of the page's settings for each, for an hour after its end.
+    "state_session_capacity": MAX_SESSIONS,
+    "app_kwargs": {"middleware": [Middleware(Gate)]},
     "theme": gr.themes.Default(font=_FONTS, font_mono=["ui-monospace", "monospace"]),
     "css": ".dm-code textarea { font-family: ui-monospace, monospace; font-size: 13px; white-space: pre; }",
 }
@@ -126,7 +131,7 @@ class Page:
         asked = {name: str(request.query_params.get(name, ""))[:200] for name in _ADDRESS}
         try:
             opened = self.app.open(asked["dataset"], asked["config"], request)
-            return self._show(handle, opened, asked)
+            return self._show(handle, opened, asked, request)
         except Exception as error:
             known = isinstance(error, DataMapError)
             if not known:
@@ -139,11 +144,13 @@ class Page:
     def on_open(self, handle: str | None, dataset: str, config: str | None, request: gr.Request) -> list[Any]:
         """Open the dataset that was typed in."""
         opened = self.app.open((dataset or "").strip(), config if isinstance(config, str) else None, request)
-        return self._show(handle, opened, {})
+        return self._show(handle, opened, {}, request)
 
-    def _show(self, handle: str | None, opened: OpenMap, asked: Mapping[str, str]) -> list[Any]:
+    def _show(
+        self, handle: str | None, opened: OpenMap, asked: Mapping[str, str], request: gr.Request | None
+    ) -> list[Any]:
         self.app.sessions.end(handle)
-        session = self.app.sessions.start(opened)
+        session = self.app.sessions.start(opened, gradio_session(request))
         index, notes = opened.index, []
         regions_asked = [name for name in asked.get("region", "").split(",") if name in columns.REGIONS]
         hidden = frozenset(
@@ -191,7 +198,7 @@ class Page:
     def session(self, handle: Any, request: gr.Request, kind: str = "filter") -> Session:  # noqa: ANN401
         """Return the visitor's session, counting the request."""
         self.app.limits.take(kind, visitor(request))
-        return self.app.sessions.get(handle)
+        return self.app.sessions.get(handle, gradio_session(request))
 
     @errors_shown
     def on_controls(  # noqa: PLR0917 - Gradio hands the controls over by position

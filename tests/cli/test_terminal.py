@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner
 
 import hf_datamap.cli
-from hf_datamap.cli.names import nearest
 from hf_datamap.cli.terminal import GuardedStream, clean
+from hf_datamap.errors import did_you_mean
 from tests.cli.test_commands import COMMAND, pairs, run
 from tests.servers.llm import LLMServer
 
@@ -42,13 +42,17 @@ def test_a_mistyped_name_is_answered_with_the_nearest_one(pairs, tmp_path):
         ("adit", "x"): "Did you mean audit?",
         ("map", "x", "--scoer", "auto"): "Did you mean '--scorer'?",
         ("card", "x", "--mrge", "y"): "Did you mean '--merge'?",
+        ("map", pairs, "--out", "o", "--scorer", "jugde:gpt-4o"): "Did you mean judge?",
+        ("map", pairs, "--out", "o", "--scorer", "judge:m", "-o", "max_token=3"): "Did you mean max_tokens?",
+        ("select", pairs, "high_mean_low_varaince"): "Did you mean high_mean_low_variance?",
+        ("audit", pairs, "--fail-on", "duplicate>0"): "Did you mean duplicates?",
     }.items():
         done = run(*words, cwd=tmp_path)
         assert (done.returncode, meant in done.stderr) == (2, True), done.stderr
         assert done.stderr.count("Did you mean") == 1
         assert "or '" not in done.stderr
     assert "Did you mean" not in run("frobnicate").stderr
-    assert nearest("xyzzy", ["map", "audit"]) is None
+    assert did_you_mean("xyzzy", ["map", "audit"], "all of them") == "all of them"
 
 
 def test_what_is_printed_cannot_steer_a_terminal():

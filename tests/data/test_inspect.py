@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 
 import pytest
 from click.testing import CliRunner
 from datasets import Dataset, DatasetDict
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hf_datamap.cli.inspect import auto_in_words, command
 from hf_datamap.data.inspect import inspect_dataset, printable
@@ -150,3 +154,19 @@ def test_map_groups_on_request(tmp_path, monkeypatch):
     )
     assert result.exit_code == 0
     assert "6 rows, 6 mapped" in result.stdout
+
+
+@given(st.text(alphabet="a \n\t\r\x0b\u2028", max_size=40))
+def test_blanks_around_line_breaks_become_one_mark(text):
+    joined = re.sub(r"\s*\n\s*", " ⏎ ", text)
+    assert printable(text) == printable(joined)
+    assert "\n" not in printable(text)
+
+
+def test_long_blanks_take_linear_time():
+    took = []
+    for size in (200_000, 1_600_000):
+        began = time.process_time()
+        printable(" " * size + "x")
+        took.append(time.process_time() - began)
+    assert took[1] < 40 * max(took[0], 0.005)  # 8 when linear, 64 when quadratic

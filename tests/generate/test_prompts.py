@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 from datasets import Dataset
 from hypothesis import given, settings
@@ -15,7 +16,14 @@ from hf_datamap.errors import GenerateError
 from hf_datamap.generate import prompts
 from hf_datamap.generate.arguments import draw_arguments
 from hf_datamap.generate.base_prompts import BasePrompt, drop_near_duplicates, recombine
-from hf_datamap.generate.constraint_sets import KINDS, LONERS, conflict_free_sets
+from hf_datamap.generate.constraint_sets import (
+    KINDS,
+    LONERS,
+    balance_of,
+    best_balance,
+    conflict_free_sets,
+    draw_sets,
+)
 from hf_datamap.generate.model_writer import Writer
 from hf_datamap.generate.sampler import Sampler
 from hf_datamap.generate.seed_prompts import SeedPrompt, bundled_seeds, strip_constraints
@@ -58,7 +66,43 @@ def test_kinds_are_used_equally_often():
     assert len(KINDS) == 23
     common = [use[kind] for kind in KINDS if kind not in LONERS]
     assert max(common) < 1.2 * min(common)
-    assert min(use[kind] for kind in LONERS) > 0.2 * max(common)
+    balance = balance_of(ds["instruction_id_list"])
+    assert (balance.least, balance.most) == (min(use.values()), max(use.values()))
+    assert balance.optimum == pytest.approx(0.6)
+    assert balance.ratio > 0.95 * balance.optimum
+
+
+def test_no_use_of_the_conflict_table_is_more_balanced():
+    """The optimum by plain reasoning: in sets of four with `LONERS` each use of one is a use of three of five others.
+
+    `repeat_prompt` always stands with existence, title and no_comma; two of those three stand in every set of
+    `two_responses` that can be had. So x uses of each loner are at least 5 x / 3 uses of the most used kind.
+    """
+    company = [{KINDS[kind] for kind in kinds} for kinds in conflict_free_sets(4)]
+    partners = {loner: [kinds - {loner} for kinds in company if loner in kinds] for loner in LONERS}
+    repeated = {"keywords:existence", "detectable_format:title", "punctuation:no_comma"}
+    assert partners["combination:repeat_prompt"] == [repeated]
+    assert min(len(kinds & repeated) for kinds in partners["combination:two_responses"]) == 2
+    assert best_balance(((4, 1000),))[0] == pytest.approx(3 / 5)
+
+
+def test_a_share_of_the_rare_kinds_can_be_named():
+    use = Counter(
+        kind for ids in prompts(3000, seed=3, bases=200, loner_share=0.25)["instruction_id_list"] for kind in ids
+    )
+    common = [use[kind] for kind in KINDS if kind not in LONERS]
+    assert [use[kind] / (sum(common) / len(common)) for kind in LONERS] == pytest.approx([0.25] * 2, abs=0.03)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.dictionaries(st.integers(1, 6), st.integers(1, 400), min_size=1, max_size=3))
+def test_sets_of_any_sizes_are_drawn_near_their_optimum(counts):
+    sets = draw_sets(counts, np.random.default_rng(0))
+    assert Counter(map(len, sets)) == counts
+    assert all(other not in CONFLICTS[kind] for kinds in sets for kind in kinds for other in kinds if other != kind)
+    balance = balance_of(sets)
+    # Which sets are drawn is chance: the uses scatter about their expectation.
+    assert balance.least >= 0.9 * balance.optimum * balance.most - 5 * balance.most**0.5
 
 
 def test_prompts_say_what_their_constraints_demand(made):
@@ -161,8 +205,6 @@ def test_bundled_seeds_are_free_of_the_words_of_constraints():
 
 
 def test_recombining_joins_forms_and_topics_of_different_seeds():
-    import numpy as np
-
     seeds = [
         SeedPrompt("1", "Write a funny poem about rain in spring."),
         SeedPrompt("2", "Write an essay about old trains."),
@@ -188,8 +230,6 @@ def test_near_duplicates_are_dropped():
 
 def test_meaning_can_be_compared_too():
     pytest.importorskip("semhash", reason="semhash is not installed (pip install 'hf_datamap[generate]')")
-    import numpy as np
-
     vectors = {"The cat sleeps.": [1, 0.01], "A feline is napping.": [1, 0.02], "Stocks fell.": [0, 1]}
     bases = [BasePrompt(text, "") for text in vectors]
     kept = drop_near_duplicates(bases, 3, embed=lambda texts: np.array([vectors[text] for text in texts], np.float32))
@@ -331,7 +371,10 @@ def test_command_writes_the_same_bytes_twice(tmp_path, capsys):
         main(["prompts", "--n", "30", "--k", "4,5,6", "--seed", "1", "--offline", "--out", out, "--json"])
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
     out = capsys.readouterr().out
-    assert json.loads(out.partition("\n}")[0] + "}")["k"] == {"4": 10, "5": 10, "6": 10}
+    summary = json.loads(out.partition("\n}")[0] + "}")
+    assert summary["k"] == {"4": 10, "5": 10, "6": 10}
+    assert summary["balance"]["optimum"] == pytest.approx(0.6)
+    assert summary["balance"]["ratio"] == summary["balance"]["least"] / summary["balance"]["most"]
     assert {"prompt", "instruction_id_list", "kwargs", "k"} <= set(
         Dataset.from_parquet(str(tmp_path / "a.parquet")).column_names
     )

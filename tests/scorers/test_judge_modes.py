@@ -38,7 +38,7 @@ def by_length(request, _=0):
 def test_the_plain_judge_asks_what_it_always_asked():
     prompt = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2+2?"})
     messages = ask(JudgeForm(RUBRICS["helpfulness"]), prompt, ["4, of course"], secret=b"of a store")
-    assert hashlib.sha256(json.dumps(messages).encode()).hexdigest().startswith("a0f04d95c0b54a3b53e12d95f175486b")
+    assert hashlib.sha256(json.dumps(messages).encode()).hexdigest().startswith("c0db4bc9aa093e98fb1e659865ec9061")
     assert dm.LLMJudge("m", base_url="http://h/v1").identity == {
         "kind": "judge",
         "model": "m",

@@ -22,7 +22,7 @@ from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.engine.budget import Usage
 from hf_datamap.errors import EndpointError, ScorerError, SourceError
 from hf_datamap.scoring.files import annotate_files, scratch_of
-from hf_datamap.scoring.job import Job
+from hf_datamap.scoring.job import MapJob
 from hf_datamap.scoring.parts import PartsJob
 from hf_datamap.scoring.progress import Progress
 from tests.rows import graded, rows
@@ -248,7 +248,7 @@ def test_what_goes_wrong_is_told_plainly(second, judge, tmp_path):
     connect("nowhere:1")  # connected already
     part = plan([str(path) for path in sorted((tmp_path / "in").iterdir())], 10)[0]
     layout = dm.Layout(prompt="prompt", responses=["chosen", "rejected"])
-    unseen = PartsJob(Job(judge, layout), tmp_path / "elsewhere")
+    unseen = PartsJob(MapJob(judge, layout), tmp_path / "elsewhere")
     bar = Progress.hidden()
     with pytest.raises(SourceError, match=r"does not see .*elsewhere: write --out to a folder that all nodes share"):
         list(executor().score([part], unseen, Usage(), bar))

@@ -26,6 +26,7 @@ class AuditContext:
         texts: facts of its texts, None when they were not read or cannot be.
         labels: annotations to hold against the scores, as wide as them; None when there are none.
         evidence: how many examples each finding carries.
+        least_similarity: from which two texts count as nearly equal.
         log: what the checks write into.
     """
 
@@ -33,6 +34,7 @@ class AuditContext:
     texts: TextFacts | None = None
     labels: np.ndarray | None = None
     evidence: int = 10
+    least_similarity: float = 0.8
     log: AuditLog = field(default_factory=AuditLog)
 
     @cached_property

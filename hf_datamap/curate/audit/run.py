@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hf_datamap.curate.audit.checks.broken_texts import broken_responses, unreadable_rows
 from hf_datamap.curate.audit.checks.composition import composition, low_impact
 from hf_datamap.curate.audit.checks.constants import constant_annotators
+from hf_datamap.curate.audit.checks.contradictory import contradictory_labels
+from hf_datamap.curate.audit.checks.controls import self_preference, style_control
 from hf_datamap.curate.audit.checks.duplicates import identical_responses, repeated_prompts, repeated_responses
+from hf_datamap.curate.audit.checks.group_scales import groups_apart
 from hf_datamap.curate.audit.checks.groups import agreement_by_group
 from hf_datamap.curate.audit.checks.labels import labels_to_check
-from hf_datamap.curate.audit.checks.length import length_bias
+from hf_datamap.curate.audit.checks.length import length_bias, length_ruler
 from hf_datamap.curate.audit.checks.outliers import outliers
 from hf_datamap.curate.audit.checks.scale import contradicting_ratings
 from hf_datamap.curate.audit.checks.suspects import SuspectOptions, find_suspects
 from hf_datamap.curate.audit.checks.swapped import swapped_responses
 from hf_datamap.curate.audit.context import AuditContext
-from hf_datamap.curate.audit.gates import judge_gates, parse_gates
+from hf_datamap.curate.audit.gates import judge_gates, parse_gates, read_baseline
 from hf_datamap.curate.audit.releases import compare
 from hf_datamap.curate.audit.report import AuditReport
 from hf_datamap.curate.audit.review import Reviewed, ReviewSummary, read_review
@@ -34,7 +39,7 @@ if TYPE_CHECKING:
 
 _ORDER: Final = {"alarm": 0, "warning": 1, "note": 2}
 #: Checks of scores, annotations and columns, in the order in which they report.
-_CHECKS: Final = (contradicting_ratings, outliers, constant_annotators, composition, low_impact)
+_CHECKS: Final = (contradicting_ratings, outliers, constant_annotators, groups_apart, composition, low_impact)
 #: Checks that need the texts.
 _TEXT_CHECKS: Final = (
     unreadable_rows,
@@ -43,7 +48,9 @@ _TEXT_CHECKS: Final = (
     repeated_prompts,
     repeated_responses,
     swapped_responses,
+    contradictory_labels,
     length_bias,
+    length_ruler,
 )
 
 
@@ -56,7 +63,9 @@ def audit(
     against: Dataset | DatasetDict | None = None,
     read_texts: bool = True,
     least_probability: float | Literal["balanced"] = 0.5,
+    least_similarity: float = 0.8,
     reviewed: Reviewed | None = None,
+    baseline: Mapping[str, Any] | str | Path | None = None,
     evidence: int = 10,
 ) -> AuditReport:
     """Look for wrong labels, broken rows and faults of the whole, and say what was found.
@@ -81,9 +90,13 @@ def audit(
             millions of rows).
         least_probability: from which estimated probability of a wrong annotation a row is a suspect: the greater, the
             fewer and the surer. ``"balanced"`` takes the one with the greatest expected F1 score, which finds more.
+        least_similarity: Jaccard similarity of three-word sequences from which two texts count as nearly equal; 0.6
+            finds paraphrases with a few words changed, too, and some that only share a template.
         reviewed: rows that a person has marked right or wrong: verdicts by row number, the name of a column, or a file
             (`hf_datamap.curate.audit.review.read_review`). They calibrate the probabilities, and ``report.review``
             says how far suspects can be believed, and which rows to review next.
+        baseline: an earlier report (`AuditReport.to_dict`, or a file of `to_json`): what it found already fails neither
+            a gate nor the audit unless it has become worse.
         evidence: how many examples each finding carries.
 
     Returns:
@@ -97,14 +110,18 @@ def audit(
     gates = parse_gates(fail_on) if fail_on is not None else []
     if least_probability != "balanced" and not 0 < least_probability < 1:
         raise DataMapError(f"least_probability must be 'balanced' or between 0 and 1, not {least_probability!r}")
+    if not 0 < least_similarity <= 1:
+        raise DataMapError(f"least_similarity must lie between 0 and 1, not {least_similarity}")
     view = DatasetView(ds, layout)
     review = read_review(reviewed, view) if reviewed is not None else None
-    context = AuditContext(view, read_text_facts(view) if read_texts else None, evidence=evidence)
+    texts = read_text_facts(view) if read_texts else None
+    context = AuditContext(view, texts, evidence=evidence, least_similarity=least_similarity)
     log = context.log
     if context.texts is None:
         _without_texts(context, read_texts=read_texts)
     identity = data_map.provenance.get("scorer") if data_map is not None else None
     suspects, summary = _checked(context, SuspectOptions(least_probability, identity, review))
+    accepted = read_baseline(baseline) if baseline is not None else {}
     comparison = compare(context, _older_view(against, view)) if against is not None else None
     log.findings.sort(key=lambda finding: _ORDER[finding.severity])
     return AuditReport(
@@ -115,9 +132,10 @@ def audit(
         suspects=suspects,
         measures=log.measures,
         left_out=log.left_out,
-        gates=judge_gates(gates, log.measures, log.not_measured),
+        gates=judge_gates(gates, log.measures, log.not_measured, accepted),
         comparison=comparison,
         review=summary,
+        accepted=accepted,
         label_columns=_label_columns(view.layout),
     )
 
@@ -129,6 +147,9 @@ def _checked(context: AuditContext, options: SuspectOptions) -> tuple[Suspects, 
     if context.labels is not None:
         suspects, summary = find_suspects(context, context.labels, options)
         agreement_by_group(context, context.labels)
+        self_preference(context, options.identity)
+        if context.texts is not None:
+            style_control(context, context.texts, suspects.rows, options)
     for check in _CHECKS:
         check(context)
     if context.texts is not None:

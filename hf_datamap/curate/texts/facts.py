@@ -11,11 +11,12 @@ import xxhash
 
 from hf_datamap.curate.texts import minhash
 from hf_datamap.curate.texts.languages import NAMES_A_LANGUAGE, likely_languages
-from hf_datamap.curate.texts.style import breaks_off, refuses
+from hf_datamap.curate.texts.style import HEADING, LIST_ITEM, breaks_off, refuses
 from hf_datamap.curate.texts.words import Words, shingles, words
 from hf_datamap.data.example import Example
 from hf_datamap.data.view import DatasetView
 from hf_datamap.errors import RowError
+from hf_datamap.scorers.judge_directed import find_judge_directed
 
 #: Words are told apart by the first 20 bits of their hash where sets of words are compared.
 BUCKETS: Final = 1 << 20
@@ -67,8 +68,9 @@ class ResponseFacts:
         folded: the same, case and white space folded.
         sketch: MinHash sketches, shape (responses, `minhash.SIZE`).
         words: number of words.
-        chars: number of characters.
-        flags: by name of a check (empty, truncated, repetitive, refused, wrong_language), whether it holds.
+        style: numbers that say how it looks: ``length`` (characters), ``lists`` (list items), ``headings``.
+        flags: by name of a check (empty, truncated, repetitive, refused, judge_directed,
+            wrong_language), whether it holds.
         word_sets: distinct words.
     """
 
@@ -78,7 +80,7 @@ class ResponseFacts:
     folded: np.ndarray
     sketch: np.ndarray
     words: np.ndarray
-    chars: np.ndarray
+    style: dict[str, np.ndarray]
     flags: dict[str, np.ndarray]
     word_sets: WordSets
 
@@ -136,11 +138,14 @@ def read_texts(view: DatasetView) -> TextFacts | None:
         side: WordSets(joined.pop(f"{side} buckets"), np.concatenate([[0], joined.pop(f"{side} sizes").cumsum()]))
         for side in ("prompt", "response")
     }
-    flags = {name.removeprefix("flag "): joined.pop(name) for name in list(joined) if name.startswith("flag ")}
+    style, flags = (
+        {name.removeprefix(kind): joined.pop(name) for name in list(joined) if name.startswith(kind)}
+        for kind in ("style ", "flag ")
+    )
     prompts = {name.removeprefix("prompt "): joined.pop(name) for name in list(joined) if name.startswith("prompt ")}
     return TextFacts(
         PromptFacts(**prompts, word_sets=sides["prompt"]),
-        ResponseFacts(**joined, flags=flags, word_sets=sides["response"]),
+        ResponseFacts(**joined, style=style, flags=flags, word_sets=sides["response"]),
         unreadable,
     )
 
@@ -174,11 +179,14 @@ def _batch_facts(first: int, batch: Sequence[Example | RowError]) -> dict[str, n
         "folded": _hashes([_fold(text) for text in responses]),
         "sketch": minhash.sketches(*shingles(response_words, _SHINGLE)),
         "words": response_words.counts,
-        "chars": np.array([len(text) for text in responses], np.int64),
+        "style length": np.array([len(text) for text in responses], np.int64),
+        "style lists": np.array([len(LIST_ITEM.findall(text)) for text in responses], np.int64),
+        "style headings": np.array([len(HEADING.findall(text)) for text in responses], np.int64),
         "flag empty": np.array([not text.strip() for text in responses], bool),
         "flag truncated": np.array([breaks_off(text) for text in responses], bool),
         "flag repetitive": _repetitive(response_words, long & (sizes < 0.25 * response_words.counts)),
         "flag refused": np.array([refuses(text) for text in responses], bool),
+        "flag judge_directed": np.array([any(find_judge_directed(text)) for text in responses], bool),
         "flag wrong_language": _wrong_language(prompt_words, response_words, row_of, prompts, responses),
         "response buckets": buckets,
         "response sizes": sizes,

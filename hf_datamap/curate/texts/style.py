@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+#: A list item, and a heading in Markdown.
+LIST_ITEM: Final = re.compile(r"^[ \t]*(?:[-*+\u2022]|\d{1,3}[.)])[ \t]", re.MULTILINE)
+HEADING: Final = re.compile(r"^#{1,6}[ \t]", re.MULTILINE)
+
 _NOT_ABLE: Final = (
     r"i (?:can ?not|can['’]t|won['’]t|will not|must decline|am unable|am not able)|i['’]m (?:unable|not able)"
 )

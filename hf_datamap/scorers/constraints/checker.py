@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 
@@ -11,6 +12,7 @@ from hf_datamap.errors import RowError
 from hf_datamap.scorers.constraints.chinese import CHINESE
 from hf_datamap.scorers.constraints.english import ENGLISH
 from hf_datamap.scorers.constraints.french import FRENCH
+from hf_datamap.scorers.constraints.ifbench.kinds import TEST_KINDS, TRAINING_KINDS
 from hf_datamap.scorers.constraints.japanese import JAPANESE
 from hf_datamap.scorers.constraints.kinds import Behaviour, Check, Kind
 from hf_datamap.scorers.constraints.spanish import SPANISH
@@ -21,6 +23,8 @@ VERSION: Final = 2
 
 #: The kinds of constraints for English text by IFEval instruction id.
 CONSTRAINTS: Final[Mapping[str, Kind]] = MappingProxyType(ENGLISH)
+#: IFBench's 58 kinds of its test set and 29 of its training set, for English text. No id is IFEval's.
+IFBENCH: Final[Mapping[str, Kind]] = MappingProxyType({**TEST_KINDS, **TRAINING_KINDS})
 #: The kinds by language, the prefix of an id (``es:punctuation:no_comma``). English needs no prefix.
 LANGUAGES: Final[Mapping[str, Mapping[str, Kind]]] = MappingProxyType(
     {
@@ -124,6 +128,11 @@ def find_kind(constraint_id: str) -> Kind:
     """
     prefix, _, rest = constraint_id.partition(":")
     kinds, name = (LANGUAGES[prefix], rest) if prefix in LANGUAGES else (CONSTRAINTS, constraint_id)
-    if name not in kinds:
-        raise RowError(f"unknown constraint {constraint_id[:80]!r}; known are {', '.join(kinds)}")
-    return kinds[name]
+    if name in kinds:
+        return kinds[name]
+    if kinds is CONSTRAINTS and name in IFBENCH:
+        return IFBENCH[name]
+    known = [*kinds, *IFBENCH] if kinds is CONSTRAINTS else list(kinds)
+    nearest = get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
+    raise RowError(f"unknown constraint {constraint_id[:80]!r}; {hint}known are {', '.join(known)}")

@@ -9,6 +9,7 @@ no download.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,7 @@ from hf_datamap.scorers.constraints.words import load_word_lists
 # How far before a word the start of its line is looked for.
 _INDENT: Final = 40
 _CLOSERS: Final = "\"')]}"
+_CLOSING: Final = re.compile(r"[\"')\]}]+(?=\s|--|\Z)")
 
 # A stretch without white space that holds a full stop, question or exclamation mark. Possessive, and tried only at
 # the start of a stretch, so that it stays linear on hostile text.
@@ -51,7 +53,26 @@ def count_sentences(text: str, abbreviations: frozenset[str] = ABBREVIATIONS) ->
         text: any text; without a visible character it has no sentence.
         abbreviations: words, in lower case, that keep their full stop inside a sentence.
     """
-    breaks = last = 0
+    ends = list(_sentence_ends(text, abbreviations))
+    rest = text[ends[-1] :] if ends else text
+    # Closing quotes and brackets after the last mark belong to its sentence.
+    return len(ends) + bool(rest.strip().strip(_CLOSERS if ends else ""))
+
+
+def split_sentences(text: str, abbreviations: frozenset[str] = ABBREVIATIONS) -> list[str]:
+    """Split ``text`` into sentences, without white space around them, by the rules of `count_sentences`."""
+    sentences, start = [], 0
+    for end in _sentence_ends(text, abbreviations):
+        closers = _CLOSING.match(text, end)
+        end_of_sentence = closers.end() if closers else end
+        sentences.append(text[start:end_of_sentence].strip())
+        start = end_of_sentence
+    sentences.append(text[start:].strip())
+    return [sentence for sentence in sentences if sentence]
+
+
+def _sentence_ends(text: str, abbreviations: frozenset[str]) -> Iterator[int]:
+    """Yield the position after each mark that ends a sentence."""
     for stretch in _STRETCH.finditer(text):
         chunk, follower = stretch.group(), stretch.group(1)
         if follower and chunk[-1] in ".?!":
@@ -65,10 +86,7 @@ def count_sentences(text: str, abbreviations: frozenset[str] = ABBREVIATIONS) ->
         else:
             ends = _ends_sentence(text, stretch.start(), stretch.start() + mark + 1, abbreviations)
         if ends:
-            breaks += 1
-            last = stretch.start() + mark + 1
-    # Closing quotes and brackets after the last mark belong to its sentence.
-    return breaks + bool(text[last:].strip().strip(_CLOSERS if breaks else ""))
+            yield stretch.start() + mark + 1
 
 
 def _last_mark(chunk: str) -> int:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Final
 
 from hf_datamap.scorers.constraints.language import detect_language, is_in_language
-from hf_datamap.scorers.constraints.sentences import count_sentences
+from hf_datamap.scorers.constraints.sentences import count_sentences, split_sentences
 
 _WORD: Final = re.compile(r"\w+")
 # Pieces of text between the separators of the Penn Treebank word convention that IFEval counts capitals by.
@@ -52,6 +52,11 @@ class ResponseView:
     def words(self) -> int:
         r"""How many words (``\w+``) there are."""
         return len(_WORD.findall(self.text))
+
+    @cached_property
+    def sentence_list(self) -> list[str]:
+        """The sentences, by English rules."""
+        return split_sentences(self.text)
 
     @cached_property
     def sentences(self) -> int:

@@ -24,7 +24,7 @@ from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.scorers.adapter import as_fitted_scorer
 from hf_datamap.scorers.base import Scorer, ScorerLike
 from hf_datamap.scoring.driver import Rows, job_of, map_rows
-from hf_datamap.scoring.job import Job, PartReport
+from hf_datamap.scoring.job import MapJob, PartReport
 from hf_datamap.scoring.parts import PartsJob, write_part
 from hf_datamap.scoring.progress import Progress
 from hf_datamap.scoring.ray.blocks import (
@@ -35,7 +35,7 @@ from hf_datamap.scoring.ray.blocks import (
     report_on_block,
     stored_blocks,
 )
-from hf_datamap.scoring.ray.cluster import call_all, connect, coordinator_actor, ordered, pool_of, quiet
+from hf_datamap.scoring.ray.cluster import call_all, connect, coordinator_actor, ordered, pool_of, silence_ray
 from hf_datamap.scoring.ray.workers import PartWorker, TableWorker
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class RayExecutor:
         connect(self.address)
         with coordinator_actor(job.job.budget) as coordinator:
             work = ray.data.from_items([{"part": pickle.dumps(part)} for part in parts], override_num_blocks=len(parts))
-            quiet()
+            silence_ray()
             scored = work.map_batches(
                 PartWorker,
                 batch_size=1,
@@ -168,7 +168,9 @@ def annotate(
         "correct_noise": correct_noise,
         "approximate": approximate,
     }
-    rows = RayRows(ds, job_of(scorer, _layout(ds, layout), budget, options), executor, batch_size)
+    rows = RayRows(
+        ds, job_of(scorer, _layout(ds, layout, images=scorer.takes_images), budget, options), executor, batch_size
+    )
     if in_memory is not None:
         rows.in_memory = in_memory
     return map_rows(rows, source, progress)
@@ -179,7 +181,7 @@ class RayRows(Rows["ray.data.Dataset"]):
     """The rows of a Ray dataset; a part is a block in the object store."""
 
     ds: ray.data.Dataset
-    job: Job
+    job: MapJob
     executor: RayExecutor
     batch_size: int
     count: None = None
@@ -193,11 +195,11 @@ class RayRows(Rows["ray.data.Dataset"]):
         """See `Rows`."""
         import ray
 
-        quiet()
+        silence_ray()
         with coordinator_actor(self.job.budget) as coordinator, ordered(self.ds):
             pool = self.executor.pool(self.job.scorer, 1 << 30)
-            given = (self.job, coordinator)
-            scored = self.ds.map_batches(TableWorker, batch_size=self.batch_size, fn_constructor_args=given, **pool)
+            arguments = (self.job, coordinator)
+            scored = self.ds.map_batches(TableWorker, batch_size=self.batch_size, fn_constructor_args=arguments, **pool)
             scored = scored.materialize()
             for worker_usage in ray.get(coordinator.usages.remote()):
                 usage.add(worker_usage)
@@ -226,10 +228,10 @@ class RayRows(Rows["ray.data.Dataset"]):
         return ray.data.from_arrow_refs([assign.remote(block.ref, assigner, block.first_row) for block in self._blocks])
 
 
-def _layout(ds: ray.data.Dataset, given: Layout | None) -> Layout:
+def _layout(ds: ray.data.Dataset, given: Layout | None, *, images: bool) -> Layout:
     from datasets import Dataset
 
     sample = ds.take_batch(8, batch_format="pyarrow")
     if given is not None:
         return choose_layout(Dataset(sample), given)
-    return detect_layout(Dataset(sample).features, sample=sample.to_pylist())
+    return detect_layout(Dataset(sample).features, sample=sample.to_pylist(), images=images)

@@ -58,7 +58,7 @@ def coordinator_actor(budget: Budget) -> Iterator[Any]:
         coordinator.__ray_terminate__.remote()
 
 
-def quiet() -> None:
+def silence_ray() -> None:
     """Leave the terminal to our own bar: Ray Data tells of every step and operator otherwise."""
     import ray.data
 

@@ -19,7 +19,7 @@ from hf_datamap.engine.coordinator import Coordinator, RequestGrant, SharedStore
 from hf_datamap.engine.scheduler import engine
 from hf_datamap.engine.task import Answer
 from hf_datamap.errors import DataMapError, SourceError
-from hf_datamap.scoring.job import Job, plain_usage
+from hf_datamap.scoring.job import MapJob, plain_usage
 from hf_datamap.scoring.parts import PartsJob, score_part
 from hf_datamap.scoring.progress import Progress
 from hf_datamap.scoring.score_rows import RowScoring
@@ -138,7 +138,7 @@ class PartWorker(Worker):
 class TableWorker(Worker):
     """Scores batches of a Ray dataset."""
 
-    def __init__(self, job: Job, coordinator: Any) -> None:  # noqa: ANN401 - an actor's handle
+    def __init__(self, job: MapJob, coordinator: Any) -> None:  # noqa: ANN401 - an actor's handle
         super().__init__(job.budget, coordinator)
         self._job = job
 

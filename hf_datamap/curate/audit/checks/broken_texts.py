@@ -34,6 +34,14 @@ _FLAGS: Final = (
         "Fine in safety data. Elsewhere a preferred refusal teaches refusing, and one on both sides teaches nothing.",
     ),
     (
+        "judge_directed",
+        "a response that speaks to a judge",
+        0.0,
+        0.01,
+        "It asks for a score, overrides instructions, or poses as a judge's markers: what a judge gives it is not "
+        "to be trusted. Look at them; in data about judging they may be in place.",
+    ),
+    (
         "wrong_language",
         "a response in the wrong language",
         0.0,

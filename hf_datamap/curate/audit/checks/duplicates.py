@@ -11,7 +11,6 @@ from hf_datamap.curate.audit.contradiction import least_preference
 from hf_datamap.curate.texts.facts import TextFacts
 from hf_datamap.curate.texts.minhash import first_with_same, near_duplicates
 
-_NEAR: Final = 0.8
 _NEAR_WORDS: Final = 12
 
 
@@ -61,7 +60,7 @@ def repeated_prompts(context: AuditContext, texts: TextFacts) -> None:
         "(dm.group_rows), or weigh more than others in training.",
         evidence=context.example_rows(repeats, repeats=exact),
     )
-    near = near_duplicates(prompts.sketch, prompts.readable & (prompts.words >= _NEAR_WORDS), _NEAR)
+    near = near_duplicates(prompts.sketch, prompts.readable & (prompts.words >= _NEAR_WORDS), context.least_similarity)
     near[exact != rows] = -1
     log.rows_finding(
         "near_duplicates",
@@ -70,7 +69,7 @@ def repeated_prompts(context: AuditContext, texts: TextFacts) -> None:
         "have a prompt that nearly repeats an earlier one",
         warning=0.01,
         alarm=0.2,
-        detail="Eight in ten three-word sequences are shared (estimated).",
+        detail=_shared(context),
         evidence=context.example_rows(np.flatnonzero(near >= 0), repeats=near),
     )
     if len(view.splits) < 2:
@@ -94,7 +93,7 @@ def repeated_responses(context: AuditContext, texts: TextFacts) -> None:
     """Responses that nearly repeat another one, and those that stand under several prompts."""
     log, prompts, responses = context.log, texts.prompts, texts.responses
     comparable = (responses.words >= _NEAR_WORDS) & ~responses.flags["refused"]
-    near = near_duplicates(responses.sketch, comparable, _NEAR)
+    near = near_duplicates(responses.sketch, comparable, context.least_similarity)
     near[responses.folded == responses.folded[np.maximum(near, 0)]] = -1
     repeats = near >= 0
     of_own_row = int((responses.row[near[repeats]] == responses.row[repeats]).sum())
@@ -106,7 +105,7 @@ def repeated_responses(context: AuditContext, texts: TextFacts) -> None:
         warning=0.05,
         alarm=0.5,
         of_responses=float(repeats.mean()) if repeats.size else 0.0,
-        detail=f"Eight in ten three-word sequences are shared (estimated). {of_own_row:,} of "
+        detail=f"{_shared(context)} {of_own_row:,} of "
         f"{int(repeats.sum()):,} repeat a response of their own row: such pairs differ in little.",
         evidence=context.example_responses(repeats),
     )
@@ -123,3 +122,7 @@ def repeated_responses(context: AuditContext, texts: TextFacts) -> None:
         detail="Copies of one text under several prompts: a canned answer, or rows that slipped against each other.",
         evidence=context.example_responses(canned),
     )
+
+
+def _shared(context: AuditContext) -> str:
+    return f"At least {context.least_similarity:.0%} of three-word sequences are shared (estimated)."
