@@ -133,8 +133,8 @@ async def _draw(sampler: Sampler, messages: Sequence[Message], index: int, max_t
     """Return a sample, or why there is none."""
     try:
         return Sample.from_answer(await ask(sampler.answer_task(messages, index, max_tokens)))
-    except (Unanswered, Interrupted) as trouble:
-        return str(trouble)
+    except (Unanswered, Interrupted) as error:
+        return str(error)
 
 
 def ask_about_all(
