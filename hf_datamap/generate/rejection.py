@@ -31,7 +31,7 @@ REFUSED: Final = "refused"
 EMPTY: Final = "empty"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sampled:
     """Responses that a model gave, scored and mapped.
 
@@ -47,6 +47,10 @@ class Sampled:
     data_map: DataMap
     usage: Usage
     settings: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        prompts, tokens = len(self.dataset), self.usage.output_tokens
+        return f"{type(self).__name__}(prompts={prompts}, method={self.settings.get('method')!r}, tokens={tokens})"
 
     @property
     def yields(self) -> list[Yield]:

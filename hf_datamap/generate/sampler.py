@@ -99,6 +99,9 @@ class Sampler(Answerer):
         self.max_in_flight, self.max_retries = max_in_flight, max_retries
         self.template = template
 
+    def __repr__(self) -> str:
+        return f"Sampler({self.endpoint.model!r}, base_url={self.endpoint.base_url!r}, seed={self.seed})"
+
     @property
     def identity(self) -> dict[str, JSON]:
         """What a sample depends on besides what is asked."""

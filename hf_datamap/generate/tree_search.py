@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _LEAST_TOKENS: Final = 16  # a continuation may have as many, however long its prefix is
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Searched(Sampled):
     """Responses found by tree search.
 

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import textwrap
-import time
 import warnings
 from collections import Counter
 from contextlib import suppress
@@ -313,10 +312,9 @@ ALL = [Constraint(kind, kwargs) for kind, kwargs, _, _ in CASES]
 
 @pytest.mark.parametrize("piece", HOSTILE, ids=ascii)
 def test_a_megabyte_of_anything(piece):
+    """Quadratic time would take hours and run into the timeout of every test."""
     checker = Checker(ALL)
-    start = time.process_time()
     checker.both(piece * (1_000_000 // len(piece)))
-    assert time.process_time() - start < 15  # quadratic would be hours
 
 
 pieces = st.lists(
