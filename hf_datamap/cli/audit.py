@@ -29,7 +29,7 @@ Examples:
 \b
 Exit code 1: a gate failed, or, without --fail-on, there is an alarm.
 """
-_FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit"}
+_FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit", ".sarif": "to_sarif"}
 
 
 @click.command(epilog=_EXAMPLES)
@@ -41,7 +41,19 @@ _FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit"}
     "reports",
     multiple=True,
     type=OutputPath(folder=False),
-    help="Write the report to a file: .md, .json, or .xml for JUnit. Several times for several.",
+    help="Write the report to a file: .md, .json, .xml for JUnit, or .sarif. Several times for several.",
+)
+@click.option(
+    "--contamination",
+    multiple=True,
+    metavar="SET",
+    help="Evaluation set whose prompts must not stand in the data: ifeval, mt_bench, or a file of prompts. Repeatable.",
+)
+@click.option("--personal-data", is_flag=True, help="Look for mail addresses, phone numbers, cards, accounts, IPs.")
+@click.option(
+    "--baseline",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An earlier report (.json): what it found fails nothing unless it has become worse.",
 )
 @click.option("--fixes", type=OutputPath(folder=True), help="Write a repaired dataset to this new folder.")
 @click.option(
@@ -95,6 +107,9 @@ def command(
     fail_on: str | None,
     against: str | None,
     reports: tuple[Path, ...],
+    contamination: tuple[str, ...],
+    personal_data: bool,
+    baseline: Path | None,
     fixes: Path | None,
     action: str,
     fix_rows: str,
@@ -106,6 +121,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Look for wrong labels, broken rows and faults of a preference dataset before it is released."""
+    # Long: two thirds of it hand options on to `audit`.
     from hf_datamap.curate.audit import MEASURES, audit
 
     if fail_on == "help":
@@ -126,6 +142,9 @@ def command(
         least_probability=_threshold(least_probability),
         least_similarity=least_similarity,
         reviewed=reviewed,
+        baseline=baseline,
+        personal_data=personal_data,
+        contamination=contamination,
     )
     for path in reports:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,8 @@ from hf_datamap.datamap.noise import (
     observed_variance,
     score_counts,
 )
-from hf_datamap.datamap.reliability import added_by_noise, probability_above, probability_below
+from hf_datamap.datamap.prior import TruthPrior
+from hf_datamap.datamap.reliability import NO_NOISE, added_by_noise, probability_above, probability_below
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class Assigner:
             corrected too, where it was not before.
         probability: whether to add the probability that the row truly belongs to its region.
         adds_correction: whether the columns of the correction are added; they need not be, where they are there.
+        prior: where the truth lies, for the probability; without it each row is judged by itself.
     """
 
     cut: Cut
     corrected: bool = False
     probability: bool = False
     adds_correction: bool = True
+    prior: TruthPrior | None = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -99,5 +102,9 @@ class Assigner:
             high_mean = probability_above(mean, noise, counts, self.cut.mean.value)
         # In the order of the codes; an unmapped row has none.
         by_region = np.stack([low * high_mean, low * (1 - high_mean), 1 - low, np.full(len(mean), np.nan)])
+        noisy = np.flatnonzero((noise > NO_NOISE) & (counts > 1) & np.isfinite(variance))
+        if self.prior is not None and len(noisy):
+            chosen = (values[noisy] for values in (variance, mean, noise, counts))
+            by_region[:3, noisy] = self.prior.probabilities(*chosen)
         probability = by_region[codes, np.arange(len(mean))]
         return np.where(np.isfinite(noise), probability, np.nan).astype(np.float32)

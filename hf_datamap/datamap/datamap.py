@@ -21,6 +21,7 @@ from hf_datamap.datamap.cut import UNMAPPED, Boundary, Cut
 from hf_datamap.datamap.fit import Fitted, fit_points
 from hf_datamap.datamap.noise import check_noise_columns, is_corrected, without_noise
 from hf_datamap.datamap.points import Gathered, Points, PointsDigest, open_points, scored_tables
+from hf_datamap.datamap.prior import TruthPrior
 from hf_datamap.datamap.regions import FrozenModel, Region
 from hf_datamap.engine.config import __version__
 from hf_datamap.errors import MapError
@@ -50,6 +51,8 @@ class DataMap(FrozenModel):
         regions: statistics, in the order of `hf_datamap.data.columns.REGIONS`.
         cohort: digest of the two columns the map was fitted on.
         corrected: whether the variance is without the scorer's noise (`hf_datamap.datamap.reliability`).
+        prior: where the truth behind the scores lies, for `assign` with ``probability=True``; known of corrected maps
+            in whose variance noise has a share of more than 20 %.
         provenance: how the scores came about (scorer identity, source, usage); no secrets.
         version: package version that fitted the map.
     """
@@ -63,6 +66,7 @@ class DataMap(FrozenModel):
     regions: tuple[Region, ...]
     cohort: str
     corrected: bool = False
+    prior: TruthPrior | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
     version: str = __version__
 
@@ -114,7 +118,7 @@ class DataMap(FrozenModel):
     ) -> Self:
         """Return the map of points that were gathered while rows were scored."""
         fitted = fit_points(gathered.readers(), low_variance, low_mean, approximate=approximate)
-        return cls.of(fitted, low_variance, low_mean, corrected=gathered.corrected, provenance=provenance)
+        return cls.of(fitted, low_variance, low_mean, gathered, provenance=provenance)
 
     @classmethod
     def of(
@@ -122,11 +126,12 @@ class DataMap(FrozenModel):
         fitted: Fitted,
         low_variance: Fraction,
         low_mean: Fraction,
+        gathered: Gathered,
         *,
-        corrected: bool = False,
         provenance: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Return the map of points that were cut (`hf_datamap.datamap.fit.fit_points`)."""
+        """Return the map of points that were gathered and cut (`hf_datamap.datamap.fit.fit_points`)."""
+        prior = gathered.noise.prior(low_variance, low_mean) if gathered.corrected else None
         regions = fitted.sums.regions()
         rows = sum(region.rows for region in regions)
         return cls(
@@ -138,7 +143,8 @@ class DataMap(FrozenModel):
             mean=fitted.cut.mean,
             regions=regions,
             cohort=fitted.digest,
-            corrected=corrected,
+            corrected=gathered.corrected,
+            prior=prior,
             provenance=dict(provenance or {}),
         )
 
@@ -241,7 +247,7 @@ class DataMap(FrozenModel):
 
     def assigner(self, *, probability: bool = False) -> Assigner:
         """What gives the rows that the map was fitted on their regions, some at a time; see `assign`."""
-        return Assigner(self.cut, self.corrected, probability)
+        return Assigner(self.cut, self.corrected, probability, prior=self.prior)
 
     def to_json(self) -> str:
         """Return the map as JSON text; `from_json` gives an equal map back."""

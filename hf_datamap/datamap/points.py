@@ -20,6 +20,7 @@ from hf_datamap.data import columns
 from hf_datamap.data.dataset import tables_of
 from hf_datamap.data.parquet import open_parquet, parquet_files
 from hf_datamap.datamap.noise import NEEDED, corrected_columns, is_corrected
+from hf_datamap.datamap.prior import NoiseSample
 from hf_datamap.errors import MapError
 
 if TYPE_CHECKING:
@@ -200,7 +201,8 @@ def narrow_columns(names: Sequence[str], *, correct_noise: bool) -> list[str]:
     Raises:
         MapError: mean or variance is missing.
     """
-    more = [columns.VARIANCE_OBSERVED, *(NEEDED if correct_noise else ())]
+    # What noise is known from is read of a dataset that was corrected before, too: for `hf_datamap.datamap.prior`.
+    more = [columns.VARIANCE_OBSERVED, *(NEEDED if correct_noise or is_corrected(names) else ())]
     return list(dict.fromkeys([*point_columns(names), *(name for name in more if name in names)]))
 
 
@@ -237,6 +239,7 @@ class Gathered:
         in_memory: rows that fit in memory.
         rows: rows so far.
         corrected: whether the variance is without the scorer's noise, because that was asked for or was so already.
+        noise: rows that the truth behind noisy scores is learnt from, where the variance is corrected.
     """
 
     folder: Path
@@ -244,8 +247,12 @@ class Gathered:
     in_memory: int = IN_MEMORY
     rows: int = 0
     corrected: bool = False
+    noise: NoiseSample = field(default_factory=NoiseSample)
     _waiting: list[Points] = field(default_factory=list)
     _written: list[_InFile] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.corrected = self.correct_noise
 
     def add(self, table: pa.Table) -> None:
         """Take up the next rows.
@@ -257,6 +264,8 @@ class Gathered:
             # A dataset that has been through `without_noise` is known by its columns.
             self.corrected = self.correct_noise or is_corrected(table.column_names)
         self._waiting.append(Points.of(table, correct_noise=self.corrected))
+        if self.corrected and all(name in table.column_names for name in NEEDED):
+            self.noise.add(table, self.rows)
         self.rows += table.num_rows
         while self.rows > self.in_memory and sum(map(len, self._waiting)) >= self._block_rows:
             self._write_block()

@@ -32,7 +32,8 @@ from typing import Final
 import numpy as np
 from scipy.special import chndtr, ndtr
 
-_TINY: Final = 1e-12
+#: Variance of a score under which the scorer has no noise.
+NO_NOISE: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +148,12 @@ def probability_below(
     Returns:
         float64 of shape (rows,); 0 or 1 where there is no noise.
     """
-    s2 = np.maximum(noise, _TINY)
+    s2 = np.maximum(noise, NO_NOISE)
     boundary = np.maximum(boundary, 0.0)
     sure = (variance.astype(np.float32) <= np.asarray(boundary, np.float32)).astype(np.float64)
     free = np.maximum(counts - 1.0, 1.0)
     below = 1.0 - chndtr(counts * variance / s2, free, counts * boundary / s2)
-    return np.asarray(np.where(noise > _TINY, below, sure))
+    return np.asarray(np.where(noise > NO_NOISE, below, sure))
 
 
 def probability_above(mean: np.ndarray, noise: np.ndarray, counts: np.ndarray, boundary: float) -> np.ndarray:
@@ -165,5 +166,5 @@ def probability_above(mean: np.ndarray, noise: np.ndarray, counts: np.ndarray, b
         boundary: in score units.
     """
     gap = mean.astype(np.float64) - boundary
-    spread = np.sqrt(np.maximum(noise, _TINY) / np.maximum(counts, 1))
-    return np.asarray(np.where(noise > _TINY, ndtr(gap / spread), (gap > 0).astype(np.float64)))
+    spread = np.sqrt(np.maximum(noise, NO_NOISE) / np.maximum(counts, 1))
+    return np.asarray(np.where(noise > NO_NOISE, ndtr(gap / spread), (gap > 0).astype(np.float64)))

@@ -112,7 +112,7 @@ def map_rows(rows: Rows[Result], source: Mapping[str, Any] | None, progress: boo
             rows.fit(points),
             job.low_variance,
             job.low_mean,
-            corrected=points.corrected or job.correct_noise,
+            points,
             provenance=provenance_of(job, usage, reports, source),
         )
     return rows.assign(data_map), data_map

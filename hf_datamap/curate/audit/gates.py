@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from hf_datamap.curate.audit.findings import MEASURES
 from hf_datamap.errors import GateError, did_you_mean
@@ -20,6 +22,7 @@ class Gate:
         name: a measure of the audit.
         least: it fails above this value.
         value: the measure, None when it could not be taken (then the gate fails: nothing was shown).
+        accepted: what an earlier report measured; up to that the gate does not fail.
         reason: why it could not be taken, as far as that is known.
     """
 
@@ -27,11 +30,12 @@ class Gate:
     least: float
     value: float | None = None
     reason: str = ""
+    accepted: float | None = None
 
     @property
     def failed(self) -> bool:
         """Whether the release fails on it."""
-        return self.value is None or self.value > self.least
+        return self.value is None or self.value > max(self.least, -math.inf if self.accepted is None else self.accepted)
 
     @property
     def measured(self) -> str:
@@ -73,8 +77,36 @@ def parse_gates(text: str) -> list[Gate]:
 
 
 def judge_gates(
-    gates: Sequence[Gate], measures: Mapping[str, float], not_measured: Mapping[str, str]
+    gates: Sequence[Gate],
+    measures: Mapping[str, float],
+    not_measured: Mapping[str, str],
+    accepted: Mapping[str, float],
 ) -> tuple[Gate, ...]:
     """Return the gates with the values that they were held against."""
     values = {name: float(value) for name, value in measures.items() if math.isfinite(value)}
-    return tuple(Gate(gate.name, gate.least, values.get(gate.name), not_measured.get(gate.name, "")) for gate in gates)
+    return tuple(
+        Gate(gate.name, gate.least, values.get(gate.name), not_measured.get(gate.name, ""), accepted.get(gate.name))
+        for gate in gates
+    )
+
+
+def read_baseline(baseline: Mapping[str, Any] | str | Path) -> dict[str, float]:
+    """The measures of an earlier report, which are accepted as they are.
+
+    Args:
+        baseline: the report as `AuditReport.to_dict` gives it, or a file that holds it as JSON.
+
+    Raises:
+        GateError: it is not such a report.
+    """
+    report: Any = baseline
+    try:
+        if not isinstance(baseline, Mapping):
+            report = json.loads(Path(baseline).read_text(encoding="utf-8"))
+        # A hair above what was written: the report rounds to six digits.
+        return {str(name): float(value) * (1 + 1e-5) for name, value in report["measures"].items() if value is not None}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise GateError(
+            f"{str(baseline)[:80]!r} is no report of an earlier audit (hf-datamap audit ... --report report.json): "
+            f"{error}"
+        ) from None

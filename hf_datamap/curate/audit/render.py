@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Final
 from xml.sax.saxutils import escape, quoteattr
 
-from hf_datamap.curate.audit.findings import Finding
+from hf_datamap.curate.audit.findings import MEASURES, Finding
 from hf_datamap.curate.audit.gates import Gate
 from hf_datamap.curate.audit.releases import ReleaseComparison
 from hf_datamap.curate.audit.review import ReviewSummary
@@ -17,6 +18,7 @@ from hf_datamap.data import columns
 
 _SUSPECTS: Final = 20
 _CELL: Final = 200
+_LOCATIONS: Final = 20
 _MARKS: Final = re.compile(r"([\\`*_{}\[\]|~$#])")
 _ENTITIES: Final = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "&#64;"}
 #: Characters that XML 1.0 does not allow at all, and those that reorder or hide text.
@@ -191,3 +193,33 @@ def _why(every: Sequence[Finding], name: str) -> str:
 
 def _xml(text: str) -> str:
     return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def sarif(every: Sequence[Finding], accepted: Set[str], source: str, version: str) -> str:
+    """SARIF 2.1.0: one rule per check, one result per finding, with its first rows as locations (row 0 is line 1)."""
+    levels = {"alarm": "error", "warning": "warning", "note": "note"}
+    results = []
+    for finding in every:
+        rows: list[int] = finding.rows[:_LOCATIONS].tolist()
+        artifact = {"artifactLocation": {"uri": _xml(source)}}
+        locations = [{"physicalLocation": {**artifact, "region": {"startLine": row + 1}}} for row in rows]
+        result: dict[str, Any] = {
+            "ruleId": finding.check,
+            "level": levels[finding.severity],
+            "message": {"text": _xml(f"{finding.title}. {finding.detail}".strip())},
+            "locations": locations or [{"physicalLocation": artifact}],
+        }
+        if finding.check in accepted:
+            result["suppressions"] = [{"kind": "external", "justification": "in the baseline"}]
+        results.append(result)
+    rules = [
+        {"id": name, "shortDescription": {"text": MEASURES.get(name, name)}}
+        for name in sorted({f.check for f in every})
+    ]
+    driver = {"name": "hf-datamap audit", "version": version, "rules": rules}
+    log = {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{"tool": {"driver": driver}, "results": results}],
+    }
+    return json.dumps(log, ensure_ascii=False, indent=2)

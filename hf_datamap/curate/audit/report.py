@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class AuditReport:
         gates: release gates, judged; empty when none were given.
         comparison: against an older release, when one was given.
         review: what reviewed rows say about the suspects, when some were given.
+        accepted: measures of an earlier report (``baseline``): alarms that are no worse fail nothing.
         label_columns: the columns the annotations come from.
         version: of the package.
     """
@@ -55,6 +56,7 @@ class AuditReport:
     gates: tuple[Gate, ...] = ()
     comparison: ReleaseComparison | None = None
     review: ReviewSummary | None = None
+    accepted: Mapping[str, float] = field(default_factory=dict)
     label_columns: tuple[str, ...] = ()
     version: str = __version__
 
@@ -63,12 +65,21 @@ class AuditReport:
         """Whether the release may go out: no gate failed, or, without gates, no alarm was raised."""
         if self.gates:
             return not any(gate.failed for gate in self.gates)
-        return not self.alarms
+        return not self.new_alarms
 
     @property
     def alarms(self) -> tuple[Finding, ...]:
         """The findings that fail an audit without gates."""
         return tuple(finding for finding in self.findings if finding.severity == "alarm")
+
+    @property
+    def new_alarms(self) -> tuple[Finding, ...]:
+        """Alarms beyond what a ``baseline`` has seen already."""
+        return tuple(
+            alarm
+            for alarm in self.alarms
+            if not self.measures.get(alarm.check, math.inf) <= self.accepted.get(alarm.check, -math.inf)
+        )
 
     def finding(self, check: str) -> Finding | None:
         """The first finding of a check, None when it has nothing to say."""
@@ -143,9 +154,18 @@ class AuditReport:
         """Return the report as JUnit XML: one test case per gate, or per check when there are no gates."""
         cases = [(gate.name, str(gate) if gate.failed else "") for gate in self.gates]
         if not cases:
-            alarms = {finding.check: finding.title for finding in self.alarms}
+            alarms = {finding.check: finding.title for finding in self.new_alarms}
             cases = [(name, alarms.get(name, "")) for name in sorted({*self.measures, *alarms})]
         return render.junit(cases, self.findings)
+
+    def to_sarif(self, source: str = "dataset") -> str:
+        """Return the report as SARIF 2.1.0, as code scanning reads it: one result per finding.
+
+        Args:
+            source: what the findings are about, a file or a Hub id.
+        """
+        accepted = {finding.check for finding in self.alarms} - {finding.check for finding in self.new_alarms}
+        return render.sarif(self.findings, accepted, source, self.version)
 
     def __repr__(self) -> str:
         state = "passed" if self.passed else "failed"

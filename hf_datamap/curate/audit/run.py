@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hf_datamap.curate.audit.checks.broken_texts import broken_responses, unreadable_rows
 from hf_datamap.curate.audit.checks.composition import composition, low_impact
 from hf_datamap.curate.audit.checks.constants import constant_annotators
+from hf_datamap.curate.audit.checks.contaminated import contaminated_prompts
+from hf_datamap.curate.audit.checks.contradictory import contradictory_labels
 from hf_datamap.curate.audit.checks.controls import self_preference, style_control
 from hf_datamap.curate.audit.checks.duplicates import identical_responses, repeated_prompts, repeated_responses
 from hf_datamap.curate.audit.checks.group_scales import groups_apart
 from hf_datamap.curate.audit.checks.groups import agreement_by_group
 from hf_datamap.curate.audit.checks.labels import labels_to_check
-from hf_datamap.curate.audit.checks.length import length_bias
+from hf_datamap.curate.audit.checks.length import length_bias, length_ruler
 from hf_datamap.curate.audit.checks.outliers import outliers
+from hf_datamap.curate.audit.checks.personal_data import personal_data as find_personal_data
 from hf_datamap.curate.audit.checks.scale import contradicting_ratings
 from hf_datamap.curate.audit.checks.suspects import SuspectOptions, find_suspects
 from hf_datamap.curate.audit.checks.swapped import swapped_responses
 from hf_datamap.curate.audit.context import AuditContext
-from hf_datamap.curate.audit.gates import judge_gates, parse_gates
+from hf_datamap.curate.audit.gates import judge_gates, parse_gates, read_baseline
 from hf_datamap.curate.audit.releases import compare
 from hf_datamap.curate.audit.report import AuditReport
 from hf_datamap.curate.audit.review import Reviewed, ReviewSummary, read_review
 from hf_datamap.curate.audit.suspects import Suspects
+from hf_datamap.curate.contamination import Evaluation, read_evaluation
 from hf_datamap.curate.texts.facts import read_texts as read_text_facts
 from hf_datamap.data.paths import column_of
 from hf_datamap.data.view import DatasetView
@@ -45,7 +51,9 @@ _TEXT_CHECKS: Final = (
     repeated_prompts,
     repeated_responses,
     swapped_responses,
+    contradictory_labels,
     length_bias,
+    length_ruler,
 )
 
 
@@ -60,6 +68,9 @@ def audit(
     least_probability: float | Literal["balanced"] = 0.5,
     least_similarity: float = 0.8,
     reviewed: Reviewed | None = None,
+    baseline: Mapping[str, Any] | str | Path | None = None,
+    contamination: Sequence[Evaluation] = (),
+    personal_data: bool = False,
     evidence: int = 10,
 ) -> AuditReport:
     """Look for wrong labels, broken rows and faults of the whole, and say what was found.
@@ -89,6 +100,12 @@ def audit(
         reviewed: rows that a person has marked right or wrong: verdicts by row number, the name of a column, or a file
             (`hf_datamap.curate.audit.review.read_review`). They calibrate the probabilities, and ``report.review``
             says how far suspects can be believed, and which rows to review next.
+        baseline: an earlier report (`AuditReport.to_dict`, or a file of `to_json`): what it found already fails neither
+            a gate nor the audit unless it has become worse.
+        contamination: evaluation sets whose prompts must not stand in the dataset: names of those that ship as hashes
+            (``ifeval``, ``mt_bench``), files, datasets (`hf_datamap.curate.contamination.read_evaluation`).
+        personal_data: whether to look for mail addresses, phone numbers, payment cards, bank accounts and public IP
+            addresses (extra ``privacy``).
         evidence: how many examples each finding carries.
 
     Returns:
@@ -113,6 +130,11 @@ def audit(
         _without_texts(context, read_texts=read_texts)
     identity = data_map.provenance.get("scorer") if data_map is not None else None
     suspects, summary = _checked(context, SuspectOptions(least_probability, identity, review))
+    if contamination:
+        contaminated_prompts(context, [read_evaluation(evaluation) for evaluation in contamination])
+    if personal_data:
+        find_personal_data(context)
+    accepted = read_baseline(baseline) if baseline is not None else {}
     comparison = compare(context, _older_view(against, view)) if against is not None else None
     log.findings.sort(key=lambda finding: _ORDER[finding.severity])
     return AuditReport(
@@ -123,9 +145,10 @@ def audit(
         suspects=suspects,
         measures=log.measures,
         left_out=log.left_out,
-        gates=judge_gates(gates, log.measures, log.not_measured),
+        gates=judge_gates(gates, log.measures, log.not_measured, accepted),
         comparison=comparison,
         review=summary,
+        accepted=accepted,
         label_columns=_label_columns(view.layout),
     )
 

@@ -16,12 +16,14 @@ from hf_datamap.errors import RowError
 from hf_datamap.scorers.constraints.kinds import Check, Registry, compare, integer, relation, string, strings
 from hf_datamap.scorers.constraints.language import known_language_code
 from hf_datamap.scorers.constraints.patterns import Pattern, compile_literal, compile_pattern
+from hf_datamap.scorers.constraints.scripts import count_sentences_of_any_script, count_words_of_any_script
 from hf_datamap.scorers.constraints.text import ResponseView
 
 ENGLISH: Final = Registry()
 
 _ANSWERS: Final = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 _POSTSCRIPTS: Final = {"P.S.": r"p\.\s?s\.", "P.P.S": r"p\.\s?p\.\s?s"}
+_QUOTATION_MARKS: Final = frozenset({'""', "“”", "„“", "「」"})
 _SECTION: Final = r"\s?{}\s?\d+\s?"
 _HIGHLIGHT: Final = re.compile(r"\*[^\n*]*\*")
 _DOUBLE_HIGHLIGHT: Final = re.compile(r"\*\*[^\n*]*\*\*")
@@ -103,6 +105,12 @@ def _detected_language(language: str) -> Check:
 @ENGLISH.add("length_constraints:number_sentences", integer("num_sentences"), relation())
 def _number_sentences(num_sentences: int, relation: str) -> Check:
     fits = compare(num_sentences, relation)
+    return lambda view: fits(count_sentences_of_any_script(view.text))
+
+
+@ENGLISH.as_published("length_constraints:number_sentences")
+def _number_english_sentences(num_sentences: int, relation: str) -> Check:
+    fits = compare(num_sentences, relation)
     return lambda view: fits(view.sentences)
 
 
@@ -117,6 +125,12 @@ def _number_paragraphs(num_paragraphs: int) -> Check:
 
 @ENGLISH.add("length_constraints:number_words", integer("num_words"), relation())
 def _number_words(num_words: int, relation: str) -> Check:
+    fits = compare(num_words, relation)
+    return lambda view: fits(view.words if view.ascii else count_words_of_any_script(view.text))
+
+
+@ENGLISH.as_published("length_constraints:number_words")
+def _number_runs_of_letters(num_words: int, relation: str) -> Check:
     fits = compare(num_words, relation)
     return lambda view: fits(view.words)
 
@@ -249,6 +263,12 @@ def _end_checker(end_phrase: str) -> Check:
 
 @ENGLISH.add("startend:quotation")
 def _quotation() -> Check:
+    # Curly marks, and those that Multi-IF accepts of other languages, are double quotation marks too.
+    return lambda view: len(view.stripped) > 1 and view.stripped[0] + view.stripped[-1] in _QUOTATION_MARKS
+
+
+@ENGLISH.as_published("startend:quotation")
+def _straight_quotation() -> Check:
     return lambda view: len(view.stripped) > 1 and view.stripped[0] == view.stripped[-1] == '"'
 
 

@@ -1,4 +1,4 @@
-"""Whether scores and labels follow the length of responses."""
+"""Whether scores and labels follow the length of responses, and how far length alone would get."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import numpy as np
 
 from hf_datamap.curate.audit.context import AuditContext
 from hf_datamap.curate.texts.facts import TextFacts
-from hf_datamap.data.statistics import pooled_correlation
+from hf_datamap.data import columns
+from hf_datamap.data.statistics import pooled_correlation, wilson_interval
+from hf_datamap.data.view import Group
 
 _LEAST_PAIRS: Final = 30
+_RULED: Final = 2 / 3
 
 
 def length_bias(context: AuditContext, texts: TextFacts) -> None:
@@ -66,3 +69,41 @@ def _length_gaps(values: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, fl
     differs = both[rows, best] & both[rows, worst] & (values[rows, best] > values[rows, worst])
     gap = np.where(differs, length[rows, best] - length[rows, worst], 0.0)
     return np.nan_to_num(gap), float(gap[differs].mean()) if differs.any() else float("nan")
+
+
+def length_ruler(context: AuditContext, texts: TextFacts) -> None:
+    """How often "the longer response is better" agrees with the labels, over all rows and in each source.
+
+    A set on which this ruler is as good as a judge measures length.
+    """
+    view, log = context.view, context.log
+    labels = view.annotations if view.annotations is not None else view.order
+    if labels is None:
+        log.left_out["length_ruler"] = "nothing ships with the data that says which response is better"
+        return
+    longer = columns.margin(texts.matrix(texts.responses.style["length"], labels.shape[1]), labels)
+    decided = np.isfinite(longer) & (longer != 0)
+    if decided.sum() < _LEAST_PAIRS:
+        log.left_out["length_ruler"] = f"fewer than {_LEAST_PAIRS} rows prefer a longer or a shorter response"
+        return
+    everything = Group("all", "source", np.zeros(view.rows, np.int64), ("rows",))
+    evidence: list[dict[str, Any]] = []
+    for group in (everything, *(group for group in view.groups if group.kind == "source")):
+        for code, name in enumerate(group.values):
+            inside = decided & (group.codes == code)
+            if inside.sum() >= _LEAST_PAIRS:
+                share = float((longer[inside] > 0).mean())
+                low, high = wilson_interval(share, float(inside.sum()), z=1.96)
+                evidence.append({"rows": f"{group.name} {name}", "pairs": int(inside.sum()), "longer wins": share,
+                                 "95 % from": low, "to": high})  # fmt: skip
+    share = float(evidence[0]["longer wins"])
+    log.measures["length_ruler"] = share
+    log.finding(
+        "length_ruler",
+        "warning" if any(float(row["95 % from"]) > _RULED for row in evidence) else "note",
+        f'"The longer response is better" agrees with the labels in {share:.1%} of {evidence[0]["pairs"]:,} rows',
+        share,
+        detail="By source below. Where length alone is right in two of three rows, a scorer that likes length looks "
+        "good for nothing.",
+        evidence=(evidence[0], *sorted(evidence[1:], key=lambda row: -float(row["longer wins"]))[:19]),
+    )
