@@ -513,7 +513,7 @@ assert load_dataset(repo, split="train").to_list() == ds.to_list()
     ("name", "data", "others"),
     [
         ("hashed", "data/train-00000-of-00001-0123456789abcdef.parquet", "data/train.md"),
-        ("lines", "train.jsonl", "notes.jsonl.md"),
+        ("json-lines", "train.jsonl", "notes.jsonl.md"),
         ("nested", "raw/train/part-1.csv", "raw/readme.txt"),
     ],
 )
