@@ -43,10 +43,23 @@ def pearson(scores: np.ndarray, annotations: np.ndarray) -> np.ndarray:
         annotations: the same shape, NaN where missing.
     """
     both = np.isfinite(scores) & np.isfinite(annotations)
-    s, a = centred(scores, both), centred(annotations, both)
+    s, a = _centred_at_scale_one(scores, both), _centred_at_scale_one(annotations, both)
     norm = np.sqrt((s * s).sum(axis=1) * (a * a).sum(axis=1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(norm > 1e-12, (s * a).sum(axis=1) / norm, np.nan)
+        return np.where(norm > 0, (s * a).sum(axis=1) / norm, np.nan)
+
+
+def _centred_at_scale_one(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return `centred` divided by its largest size in each row, all zeros where the valid values are equal.
+
+    A small scale (log-probabilities, 1e-8) is no reason for a correlation to be missing, and the mean of equal values
+    can differ from them in the last digit.
+    """
+    low, high = np.where(valid, values, np.inf).min(axis=1), np.where(valid, values, -np.inf).max(axis=1)
+    deviations = centred(values, valid)
+    largest = np.abs(deviations).max(axis=1)
+    scale = np.where((low < high) & (largest > 0), largest, np.inf)
+    return deviations / scale[:, None]
 
 
 def centred(values: np.ndarray, valid: np.ndarray) -> np.ndarray:

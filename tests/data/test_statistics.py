@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from hypothesis.extra.numpy import arrays
+from scipy import stats
 
 from hf_datamap.data import statistics as st
+from hf_datamap.data.columns import agreement
 
 MATRICES = arrays(np.float64, (4, 5), elements=some.sampled_from([0.0, 1.0, 2.0, 3.5, np.nan]))
 
@@ -64,3 +66,29 @@ def test_rank_shares_run_from_0_to_1_and_share_ties(values):
 def test_wilson_holds_the_share(hits, more):
     low, high = st.wilson_interval(hits / (hits + more), hits + more, 3.0)
     assert 0 <= low <= hits / (hits + more) <= high <= 1
+
+
+def test_missing_values_are_left_out_as_by_scipy():
+    """Kendall, Pearson and the cosine of 10,000 rows with missing entries, against one row at a time without them."""
+    rng = np.random.default_rng(0)
+    for width, scale, whole in ((2, 1.0, True), (4, 1.0, True), (4, 1e-9, False), (7, 1e6, False)):
+        scores = rng.integers(0, 5, (2500, width)) * scale if whole else rng.normal(size=(2500, width)) * scale
+        annotations = rng.integers(0, 4, (2500, width)).astype(float)
+        scores[rng.random(scores.shape) < 0.3] = np.nan
+        annotations[rng.random(scores.shape) < 0.3] = np.nan
+        ours = (st.kendall(scores, annotations), st.pearson(scores, annotations), agreement(scores, annotations))
+        for row, (s, a) in enumerate(zip(scores, annotations, strict=True)):
+            both = np.isfinite(s) & np.isfinite(a)
+            for value, expected in zip(ours, _by_scipy(s[both], a[both]), strict=True):
+                assert value[row] == pytest.approx(expected, abs=2e-6, nan_ok=True), (s, a)
+
+
+def _by_scipy(s, a):
+    """Tau-b, Pearson's r and the uncentred cosine; NaN where one of them is not defined."""
+    if len(s) < 2:
+        return [np.nan] * 3
+    varies = np.ptp(s) > 0 and np.ptp(a) > 0
+    cosine = s @ a / np.sqrt((s @ s) * (a @ a)) if s.any() and a.any() else np.nan
+    if not varies:
+        return [np.nan, np.nan, cosine]
+    return [stats.kendalltau(s, a).statistic, stats.pearsonr(s, a).statistic, cosine]

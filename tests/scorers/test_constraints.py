@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import warnings
 from collections import Counter
@@ -18,7 +19,16 @@ from hypothesis import strategies as st
 from hf_datamap.data.example import Constraint, Example
 from hf_datamap.errors import RowError, ScorerError
 from hf_datamap.scorers.base import Scorer
-from hf_datamap.scorers.constraints import CONFLICTS, CONSTRAINTS, Checker, ConstraintScorer, check, parse_constraints
+from hf_datamap.scorers.constraints import (
+    CONFLICTS,
+    CONSTRAINTS,
+    IFBENCH,
+    LANGUAGES,
+    Checker,
+    ConstraintScorer,
+    check,
+    parse_constraints,
+)
 from hf_datamap.scorers.constraints.sentences import count_sentences
 from hf_datamap.scorers.constraints.text import ResponseView, loose_variants
 from hf_datamap.scorers.registry import parse_scorer
@@ -511,3 +521,23 @@ def test_the_sample_is_what_its_readme_says():
     models = {model for models in table["models"].to_pylist() for model in models}
     assert len(models) == 6
     assert not [model for model in models if "3B" in model or not model.startswith(("Qwen/Qwen2.5", "mistralai/"))]
+
+
+DOCS = (ROOT / "docs" / "constraints.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kinds", [*LANGUAGES.values(), IFBENCH], ids=[*LANGUAGES, "ifbench"])
+def test_every_difference_from_the_published_checks_is_documented(kinds):
+    for name, kind in kinds.items():
+        if kind.make_published:
+            family, _, rest = name.partition(":")
+            case = re.sub(r"^[a-z]+_(capital|lowercase)$", r"*_\1", rest)
+            assert any(
+                text in DOCS for text in (name, f"`{rest}`", f"`{family}:*`", f"`{family}:{case}`", f"`{case}`")
+            ), name
+
+
+def test_the_documented_numbers_of_kinds_are_right():
+    sizes = {language: len(kinds) for language, kinds in LANGUAGES.items()}
+    assert f"| `es:`, `fr:`, `ja:` | {sizes['es']}, {sizes['fr']}, {sizes['ja']} |" in DOCS
+    assert f"| `zh:` | {sizes['zh']} |" in DOCS
