@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares the two l
     from hf_datamap.errors import ScorerError as ScorerError
     from hf_datamap.errors import SelectionError as SelectionError
     from hf_datamap.errors import SourceError as SourceError
+    from hf_datamap.errors import StoreError as StoreError
     from hf_datamap.errors import Unanswered as Unanswered
     from hf_datamap.publish.load import load as load
     from hf_datamap.publish.push import preview_card as preview_card
@@ -126,6 +127,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "ScorerError",
             "SelectionError",
             "SourceError",
+            "StoreError",
             "Unanswered",
         ],
         "publish.load": ["load"],

@@ -39,6 +39,10 @@ class EndpointError(ScorerError):
     """An endpoint refuses every request alike (wrong key, unknown model, not reachable): work stops at once."""
 
 
+class StoreError(DataMapError):
+    """The score store cannot be opened, read or written; what was bought before is still in it."""
+
+
 class BudgetError(DataMapError):
     """A budget is malformed."""
 

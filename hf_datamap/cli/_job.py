@@ -115,11 +115,15 @@ class ScoringJob:
         from hf_datamap.data.dataset import find_layout
 
         options: defaultdict[str, Any] = defaultdict(lambda: None, given)
-        layout = find_layout(ds, options["layout"] or None)
+        # What fits the data may take images (scores that ship with it do); it is looked for before it is known.
+        layout = find_layout(ds, options["layout"] or None, images=scorer is None or scorer.takes_images)
         click.echo(f"layout {layout.name}: {layout.why}", err=True)
         names = ("config", "split", "revision", "group", "limit")
         record = {"id": source, **{name: options[name] for name in names if options[name]}}
-        return cls(ds, layout, scorer or _fitting_scorer(layout, options), parse_prices(options["price"]), record)
+        scorer = scorer or _fitting_scorer(layout, options)
+        if layout.multimodal and not scorer.takes_images:
+            find_layout(ds, options["layout"] or None)  # says what to do about the images
+        return cls(ds, layout, scorer, parse_prices(options["price"]), record)
 
     def budget(self, text: str | None, rate: float | None = None) -> Budget:
         """Read ``--budget`` and ``--rate``."""

@@ -30,12 +30,15 @@ _STREAMED_ROWS: Final = 10_000  # the same for a stream, whose tables hold texts
 _HASHED_ROWS: Final = 100_000  # rows digested at a time
 
 
-def find_layout(ds: Dataset | DatasetDict | IterableDataset, given: Layout | str | None = None) -> Layout:
+def find_layout(
+    ds: Dataset | DatasetDict | IterableDataset, given: Layout | str | None = None, *, images: bool = False
+) -> Layout:
     """Return the layout of a dataset: the one given, checked against its columns, or the one of its first rows.
 
     Args:
         ds: the dataset; a stream is not consumed.
         given: a layout, or what ``--layout`` takes.
+        images: whether rows with images may be read, see `detect_layout`.
 
     Raises:
         LayoutError: the columns fit no layout, or several; or splits have different ones.
@@ -49,7 +52,7 @@ def find_layout(ds: Dataset | DatasetDict | IterableDataset, given: Layout | str
         sample = first_rows(split)
         if split.features is None and not sample:
             raise MapError("the dataset has no rows: there is nothing to map")
-        layouts[str(name)] = detect_layout(split.features or sample[0], sample=sample or None)
+        layouts[str(name)] = detect_layout(split.features or sample[0], sample=sample or None, images=images)
     first, *others = layouts.values()
     if any(other.to_dict() != first.to_dict() for other in others):
         names = ", ".join(f"{name}: {layout.name}" for name, layout in layouts.items())

@@ -231,7 +231,7 @@ class Endpoint:
             raise Overloaded(str(error), congestion=False) from None
         except ReplyUnreadable as error:
             raise Unanswered(str(error)) from None
-        masked = mask_bytes(reply.body)
+        masked = mask_bytes(reply.body, transport.secret_forms)
         return reply if masked is reply.body else Reply(reply.status, reply.headers, masked)
 
     async def _transport(self, path: str) -> Transport:

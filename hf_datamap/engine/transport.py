@@ -17,6 +17,7 @@ import httpx2
 from yarl import URL
 
 from hf_datamap.engine.proxies import proxy_for
+from hf_datamap.engine.secrets import secret_forms
 from hf_datamap.errors import ScorerError
 
 _KEEPALIVE: Final = 30.0  # seconds, below the idle timeout of the usual front ends: fewer sockets die in our hands
@@ -103,6 +104,9 @@ class Transport:
         headers: what every request carries; as the session's own, they are read once and not for every request.
         timeout: seconds until a request counts as lost.
 
+    Attributes:
+        secret_forms: what replies are freed of.
+
     Raises:
         ScorerError: the environment names a proxy that cannot be used.
     """
@@ -110,6 +114,7 @@ class Transport:
     def __init__(self, url: str, headers: Mapping[str, str], timeout: float) -> None:
         self._url = URL(url)
         self._timeout = timeout
+        self.secret_forms = secret_forms()
         self._proxy = proxy_for(url)  # asked once: aiohttp would ask for every request
         self._proxy_url = URL(self._proxy.url) if self._proxy else None
         self._session = aiohttp.ClientSession(

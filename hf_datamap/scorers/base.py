@@ -66,12 +66,16 @@ class Scorer(Job):
         max_in_flight: greatest number of concurrent calls: 1 by default, 64 where ``score`` is a coroutine function.
         rationales: whether it gives reasons, which become the column ``datamap_rationales``.
         part_names: names of the scores that its score is made of; each adds a column ``datamap_scores_NAME``.
+        vision: whether it sees the images of a prompt.
+        text_only: whether it is told to judge the text of prompts with images alone.
         loads_weights: whether a model runs in this process, where it wants a GPU.
     """
 
     stored: ClassVar[bool] = True
     rationales: bool = False
     part_names: tuple[str, ...] = ()
+    vision: bool = False
+    text_only: bool = False
     loads_weights: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - for other base classes
@@ -87,6 +91,11 @@ class Scorer(Job):
     def way(self) -> Way:
         """Where its scores come from: the one place that decides."""
         return Way.ENGINE if self.stored else Way.INLINE
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether rows with images may be given to it: it sees them, is told to do without, or reads no texts."""
+        return self.vision or self.text_only or self.way is Way.COLUMNS
 
     @property
     def name(self) -> str:

@@ -19,7 +19,10 @@ from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.engine.token_counts import tokens_used
 from hf_datamap.errors import ScorerError, Unanswered
 from hf_datamap.scorers.base import Scorer, has_text
+from hf_datamap.scorers.canary import CanaryRecord, canary_of, score_of
 from hf_datamap.scorers.fence import fence_secret
+from hf_datamap.scorers.images import TOKENS as IMAGE_TOKENS
+from hf_datamap.scorers.images import image_parts, images_of
 from hf_datamap.scorers.judge_prompt import LISTWISE, POINTWISE, JudgeForm, ask, tokens_of
 from hf_datamap.scorers.judge_reply import read_verdicts, response_format
 from hf_datamap.scorers.rubrics import Rubric, rubric_of
@@ -60,10 +63,12 @@ class JudgeRecord:
     Attributes:
         scored: scores for which log-probabilities were asked.
         without_noise: those without usable ones, by reason.
+        canaries: how far planted words moved it.
     """
 
     scored: int = 0
     without_noise: Counter[str] = field(default_factory=Counter)
+    canaries: CanaryRecord = field(default_factory=CanaryRecord)
 
 
 class LLMJudge(Scorer):
@@ -94,12 +99,18 @@ class LLMJudge(Scorer):
         mode: ``pointwise`` or ``listwise``.
         orders: orders in which a listwise judge sees the responses.
         rationales: whether to ask for reasons, and add them as ``datamap_rationales``.
+        canary: whether to judge one response of every twentieth row twice more, with words planted at its end that ask
+            for a high score and with neutral ones of the same length. The difference says how far the judge can be
+            steered; the provenance tells it.
         logprobs: whether to ask for log-probabilities (pointwise, with a rubric that has no criteria).
         temperature: sampling temperature; 0 for one sample, 1 for several by default.
         reasoning_effort: passed to reasoning models that know it (``low``, ``medium``, ``high``).
         max_tokens: tokens that the model may write, its thoughts included; by default 256 for numbers, 2,048 with
             rationales, 8,192 for reasoning models (told by ``reasoning_effort`` or the model's name), and more where a
             request asks for many numbers or reasons.
+        vision: whether the model sees the images of prompts: they are sent as content parts, 5 MiB each at most.
+        image_urls: whether the URLs of images that are not in the data are passed on, for the endpoint to fetch.
+        text_only: whether prompts with images are judged by their text alone; else such data is refused.
         timeout: seconds until a request counts as lost.
         max_retries: how often a request is repeated after 5xx, resets and timeouts (429 has more patience).
 
@@ -122,9 +133,13 @@ class LLMJudge(Scorer):
         mode: str = "pointwise",
         orders: int = 1,
         rationales: bool = False,
+        canary: bool = False,
         logprobs: bool = True,
         temperature: float | None = None,
         reasoning_effort: str | None = None,
+        vision: bool = False,
+        image_urls: bool = False,
+        text_only: bool = False,
         max_tokens: int | None = None,
         timeout: float = 300.0,
         max_retries: int = 6,
@@ -151,6 +166,8 @@ class LLMJudge(Scorer):
         self.rubric_writer = rubric_writer
         self.listwise = mode == "listwise"
         self.rationales = rationales
+        self.canary = canary
+        self.vision, self.image_urls, self.text_only = vision, image_urls, text_only
         self.logprobs = logprobs and not self.listwise and not self.rubric.criteria
         self.temperature = (0.0 if samples == 1 else 1.0) if temperature is None else float(temperature)
         self.reasoning_effort = reasoning_effort
@@ -189,6 +206,8 @@ class LLMJudge(Scorer):
         }
         if self.rationales:
             identity["rationales"] = True
+        if self.vision:
+            identity["vision"] = True
         if self.per_prompt:
             identity["rubric_per_prompt"] = True
         if self.reasoning_effort is not None:
@@ -216,6 +235,9 @@ class LLMJudge(Scorer):
         """One task per response (or order) and sample; an empty response is not worth a request."""
         if self._lacking(example):
             return []
+        return [*self._judgements(example), *self._canary_tasks(example)]
+
+    def _judgements(self, example: Example) -> list[Task]:
         references = tuple(example.references) if self.rubric.reference else ()
         prompt = [[message["role"], message["content"]] for message in example.prompt]
         tasks = []
@@ -223,6 +245,8 @@ class LLMJudge(Scorer):
             about: JSON = list(shown) if self.listwise else shown[0]
             for sample in range(self.samples):
                 content: list[JSON] = [prompt, about, sample, *([list(references)] if references else [])]
+                if self.vision and (images := images_of(example.prompt)):
+                    content.append({"images": [image.digest for image in images]})
                 request = JudgeRequest(example.prompt, shown, references, sample, example.rubric)
                 if not self.per_prompt:
                     request.rubric = ""
@@ -230,6 +254,31 @@ class LLMJudge(Scorer):
                     content.append({"rubric": example.rubric})
                 tasks.append(Task(content, request, after=self._written_first(example)))
         return tasks
+
+    def _canary_tasks(self, example: Example) -> list[Task]:
+        """Two tasks more for a row with a canary: one response with planted words, and with neutral ones."""
+        canary = canary_of(example, self._texts(example)) if self.canary else None
+        if canary is None:
+            return []
+        tasks = []
+        for text, planted in ((canary.planted, True), (canary.control, False)):
+            judgements = self._judgements(canary.variant(example, planted=planted))
+            tasks.append(next(task for task in judgements if text in task.payload.responses))
+        return tasks
+
+    def _note_canary(self, example: Example, answers: Sequence[Answer | str]) -> None:
+        """Remember what the answers to `_canary_tasks` say; a failed one says nothing."""
+        canary = canary_of(example, self._texts(example))
+        if canary is None or any(isinstance(answer, str) for answer in answers):
+            return
+        planted, control = (
+            score_of(answer.value, text, task.payload.responses, listwise=self.listwise)
+            for answer, text, task in zip(
+                answers, (canary.planted, canary.control), self._canary_tasks(example), strict=True
+            )
+            if not isinstance(answer, str)
+        )
+        self._observed.canaries.pairs.append((planted, control))
 
     def _written_first(self, example: Example) -> Task | None:
         """The task of writing the rubric that the row lacks."""
@@ -278,7 +327,7 @@ class LLMJudge(Scorer):
     def body(self, request: JudgeRequest) -> dict[str, Any]:
         """The request for one judgement, without the model's name."""
         body: dict[str, Any] = {
-            "messages": self._messages(request),
+            "messages": self._with_images(request),
             "temperature": self.temperature,
             "max_tokens": self._room(len(request.responses)),
             "response_format": response_format(self._form(request)),
@@ -303,6 +352,8 @@ class LLMJudge(Scorer):
                 for place, text in enumerate(shown):
                     verdict = value if isinstance(value, str) or not self.listwise else value[place]
                     judged.setdefault(text, []).append(verdict)
+        if self.canary:
+            self._note_canary(example, list(remaining))
         if self.logprobs and self.samples == 1:
             self._note_noise(judged)
         return [
@@ -326,10 +377,13 @@ class LLMJudge(Scorer):
                 self._observed.without_noise[str(reason)] += 1
 
     def provenance(self) -> dict[str, Any]:
-        """Why scores have no noise although log-probabilities were asked for."""
-        if not self._observed.without_noise:
-            return {}
-        return {"noise_unknown": {"of": self._observed.scored, **dict(self._observed.without_noise.most_common())}}
+        """How far planted words moved the judge, and why scores have no noise although it was asked for."""
+        record: dict[str, Any] = {}
+        if without_noise := self._observed.without_noise:
+            record["noise_unknown"] = {"of": self._observed.scored, **dict(without_noise.most_common())}
+        if canary := self._observed.canaries.summary():
+            record["canary"] = canary
+        return record
 
     async def close(self) -> None:
         """Close the connections of the running loop."""
@@ -341,7 +395,8 @@ class LLMJudge(Scorer):
         """Roughly how many tokens a task sends and receives (see `tokens_of`; ours)."""
         request: JudgeRequest = task.payload
         written = len(request.responses) * (8 * len(self.rubric.fields) + (60 if self.rationales else 0))
-        return tokens_of(self._messages(request)), min(self._room(len(request.responses)), written)
+        images = len(images_of(request.prompt)) * IMAGE_TOKENS if self.vision else 0
+        return tokens_of(self._messages(request)) + images, min(self._room(len(request.responses)), written)
 
     def _room(self, responses: int) -> int:
         """Tokens that the answer to one request may take: a cap, so twice what is usual."""
@@ -350,6 +405,16 @@ class LLMJudge(Scorer):
         numbers = 16 * len(self.rubric.fields) * responses
         reasons = 160 * responses if self.rationales else 0
         return self.max_tokens + max(0, numbers - _NUMBERS_ONLY // 2) + max(0, reasons - _WITH_WORDS // 2)
+
+    def _with_images(self, request: JudgeRequest) -> list[Any]:
+        """The messages with the images of the prompt before the material, for a model that sees."""
+        messages: list[Any] = self._messages(request)
+        images = images_of(request.prompt) if self.vision else ()
+        if not images:
+            return messages
+        system, user = messages
+        text = {"type": "text", "text": f"These images belong to the conversation.\n\n{user['content']}"}
+        return [system, {"role": "user", "content": [*image_parts(images, urls=self.image_urls), text]}]
 
     def _messages(self, request: JudgeRequest) -> list[Message]:
         if request.messages is None:
@@ -368,9 +433,13 @@ class LLMJudge(Scorer):
         count = len(request.responses) if self.listwise else 0
         return JudgeForm(self.rubric, count, self.rationales, *self.scale)
 
+    @staticmethod
+    def _texts(example: Example) -> list[str]:
+        return [response for response in example.responses if response is not None and has_text(response)]
+
     def _shown(self, example: Example) -> list[tuple[str, ...]]:
         """The responses of each request: one by one, or all, in every order; the same text once."""
-        texts = [response for response in example.responses if response is not None and has_text(response)]
+        texts = self._texts(example)
         if not self.listwise:
             return [(text,) for text in texts]
         if not texts:

@@ -100,6 +100,7 @@ class PairwiseJudge(Scorer):
         temperature: sampling temperature; 0 for one sample, 1 for several by default.
         reasoning_effort: passed to reasoning models that know it (``low``, ``medium``, ``high``).
         max_tokens: tokens that the model may write, its thoughts included; 256 by default, 8,192 for reasoning models.
+        text_only: whether prompts with images are judged by their text alone; else such data is refused.
         max_in_flight: greatest number of concurrent requests of this process.
         timeout: seconds until a request counts as lost.
         max_retries: how often a request is repeated after 5xx, resets and timeouts (429 has more patience).
@@ -120,6 +121,7 @@ class PairwiseJudge(Scorer):
         temperature: float | None = None,
         reasoning_effort: str | None = None,
         max_tokens: int | None = None,
+        text_only: bool = False,
         max_in_flight: int = 64,
         timeout: float = 300.0,
         max_retries: int = 6,
@@ -138,6 +140,7 @@ class PairwiseJudge(Scorer):
         self.temperature = (0.0 if samples == 1 else 1.0) if temperature is None else float(temperature)
         self.reasoning_effort, self.max_tokens = reasoning_effort, max_tokens
         self.max_in_flight, self.max_retries = max_in_flight, max_retries
+        self.text_only = text_only
         self._record = PairRecord()
 
     def __getstate__(self) -> dict[str, Any]:

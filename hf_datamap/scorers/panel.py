@@ -145,6 +145,11 @@ class Panel(Scorer):
         return self._members(Way.COLUMNS)
 
     @property
+    def takes_images(self) -> bool:
+        """Whether every member does."""
+        return all(member.takes_images for member in self.members.values())
+
+    @property
     def needs_fit(self) -> bool:
         """Whether the members' scales are still unknown."""
         return self.scales is None

@@ -23,6 +23,7 @@ class ReferenceScorer(Scorer):
         similarity: Hub id or path of a ``sentence-transformers`` model, ``rouge-l``, or a `SentenceEmbedder`,
             `ServedEmbedder` or `RougeL`. How long texts are read is told, and chosen, there.
         writer: who writes missing references: a `ReferenceWriter`, or a model name for one.
+        text_only: whether prompts with images are read by their text alone; else such data is refused.
 
     Raises:
         ScorerError: an option is malformed.
@@ -34,7 +35,9 @@ class ReferenceScorer(Scorer):
         *,
         similarity: str | Similarity = DEFAULT_EMBEDDER,
         writer: str | ReferenceWriter | None = None,
+        text_only: bool = False,
     ) -> None:
+        self.text_only = text_only
         if column is not None and not column.strip():
             raise ScorerError("reference: the column's name is empty")
         parse_paths(column)

@@ -185,7 +185,7 @@ def _reference(text: str, name: str, judge: Mapping[str, Any]) -> _Factory:
     by_words = embedder.lower() in ("rouge-l", "rougel")
     options = frozenset() if by_words else _options_of(ServedEmbedder if served else SentenceEmbedder)
 
-    def make(*, writer: str | None = None, **own: Any) -> ReferenceScorer:  # noqa: ANN401 - the embedder checks them
+    def make(*, writer: str | None = None, text_only: bool = False, **own: Any) -> ReferenceScorer:  # noqa: ANN401 - the embedder checks them
         similarity: Similarity
         if served:
             similarity = ServedEmbedder(served[1], base_url=served[2], **own)
@@ -194,9 +194,9 @@ def _reference(text: str, name: str, judge: Mapping[str, Any]) -> _Factory:
         else:
             similarity = SentenceEmbedder(embedder or DEFAULT_EMBEDDER, **own)
         author = ReferenceWriter(str(writer), base_url=judge.get("base_url")) if writer else None
-        return ReferenceScorer(column or None, similarity=similarity, writer=author)
+        return ReferenceScorer(column or None, similarity=similarity, writer=author, text_only=text_only)
 
-    return _Factory(text, make, options | {"writer"})
+    return _Factory(text, make, options | {"writer", "text_only"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ class RewardModel(Scorer):
         base_url: a server that has the model, for example ``http://localhost:8000``; nothing is loaded here then.
         server: ``vllm`` (``/classify`` with messages) or ``tei`` (``/predict`` with pairs of texts).
         api_key: the server's key, if it has one; never stored.
+        text_only: whether prompts with images are judged by their text alone; else such data is refused.
         max_in_flight: greatest number of concurrent requests to a server.
         timeout: seconds until a request to a server counts as lost.
 
@@ -72,9 +73,11 @@ class RewardModel(Scorer):
         base_url: str | None = None,
         server: str = "vllm",
         api_key: str | None = None,
+        text_only: bool = False,
         max_in_flight: int = 64,
         timeout: float = 300.0,
     ) -> None:
+        self.text_only = text_only
         for name, value, allowed in (
             ("long_texts", long_texts, ("cut", "refuse")),
             ("dtype", dtype, ("auto", "float32", "bfloat16", "float16")),

@@ -80,10 +80,14 @@ def annotate(
         if budget is not None and budget.limited:
             raise BudgetError("a stream, scored as it is read, has no budget: take(n) of it, or load it as a Dataset")
         stream = by_row_group(ds)
-        rows = StreamRows(stream, job_of(as_fitted_scorer(scorer), find_layout(stream, layout), budget, options))
+        fitted = as_fitted_scorer(scorer)
+        found_layout = find_layout(stream, layout, images=fitted.takes_images)
+        rows = StreamRows(stream, job_of(fitted, found_layout, budget, options))
     else:
         splits = dict(ds) if isinstance(ds, Mapping) else {"": ds}
-        rows = DatasetRows(ds, splits, job_of(as_scorer(scorer), find_layout(ds, layout), budget, options))
+        adapted = as_scorer(scorer)
+        found_layout = find_layout(ds, layout, images=adapted.takes_images)
+        rows = DatasetRows(ds, splits, job_of(adapted, found_layout, budget, options))
     return map_rows(rows, source, progress)
 
 
@@ -112,7 +116,7 @@ def fit_panel(
         ScorerError: fewer than two members scored anything.
     """
     splits = list(ds.values()) if isinstance(ds, Mapping) else [ds]
-    job = MapJob(panel, panel.read_with(find_layout(ds, layout)), budget or Budget())
+    job = MapJob(panel, panel.read_with(find_layout(ds, layout, images=panel.takes_images)), budget or Budget())
     usage = Usage()
     bar = Progress(usage, sum(map(len, splits)), progress)
     scorings = [RowScoring(split, job, usage, bar) for split in splits]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from hf_datamap.data import Example, Layout, columns, detect_layout, number, read_paths
+from hf_datamap.data import Example, Layout, columns, number, read_paths
+from hf_datamap.data.dataset import find_layout
 from hf_datamap.data.decode import decoded
 from hf_datamap.data.statistics import pooled_correlation, wilson_interval
 from hf_datamap.engine.budget import Budget, Usage
@@ -181,13 +182,15 @@ def calibration_report(
         MapError: there is no label, or no column ``by``.
         ScorerError: a scorer cannot work at all.
     """
-    layout = layout or detect_layout(ds.features, sample=ds.select(range(min(8, len(ds)))).to_list())
+    named = _named(scorers)
+    images = all(scorer.takes_images for scorer in named.values())
+    layout = layout or find_layout(ds, images=images)
     if by is not None and by not in ds.column_names:
         raise MapError(f"there is no column {by!r} among {', '.join(ds.column_names)}")
     data = _Labelled(ds, layout, by)
     show = progress or (lambda _: None)
     entries = []
-    for name, scorer in _named(scorers).items():
+    for name, scorer in named.items():
         try:
             entries.append(data.measure(name, scorer, swap=swap, budget=budget or Budget(), show=show))
         finally:

@@ -70,7 +70,7 @@ def estimate(
         LayoutError: the columns fit no layout, or several.
     """
     scorer = as_scorer(scorer)
-    layout = scorer.read_with(find_layout(ds, layout))
+    layout = scorer.read_with(find_layout(ds, layout, images=scorer.takes_images))
     reasons: Counter[str] = Counter()
     rows = 0
     count = _RequestCount(scorer) if scorer.way is Way.ENGINE else None

@@ -116,7 +116,7 @@ def annotate_files(
         "correct_noise": correct_noise,
         "approximate": approximate,
     }
-    job = job_of(scorer, _layout(parts[0], features, layout), budget, options)
+    job = job_of(scorer, _layout(parts[0], features, layout, images=scorer.takes_images), budget, options)
     named = str(files) if isinstance(files, str | Path) else ", ".join(map(str, files))
     source = dict(source or telling or {"id": named})
     check_folder(out, {"scorer": dict(scorer.identity), "source": source}, overwrite=overwrite)
@@ -196,12 +196,12 @@ def _opened(paths: Sequence[Path], split: str) -> IterableDataset:
     return load_dataset("parquet", data_files=names, split=split, features=features, streaming=True)
 
 
-def _layout(part: Part, features: Features, given: Layout | None) -> Layout:
+def _layout(part: Part, features: Features, given: Layout | None, *, images: bool) -> Layout:
     if given is not None:
         from datasets import Dataset
 
         return choose_layout(Dataset(features.arrow_schema.empty_table()), given)
-    return detect_layout(features, sample=next(part.batches(8)).to_pylist())
+    return detect_layout(features, sample=next(part.batches(8)).to_pylist(), images=images)
 
 
 def _claim(job: PartsJob, parts: Sequence[Part], *, overwrite: bool) -> None:

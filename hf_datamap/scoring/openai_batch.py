@@ -339,7 +339,7 @@ class _Collected:
 
 def _tasks(ds: Dataset, judge: LLMJudge, layout: Layout | None) -> Iterator[tuple[bytes, Task]]:
     """The judge's tasks by the key of their answer, each once."""
-    layout = judge.read_with(find_layout(ds, layout))
+    layout = judge.read_with(find_layout(ds, layout, images=judge.takes_images))
     keys, seen = TaskKeys(judge), set()
     for batch in tables_of(ds, layout.columns, READ_ROWS):
         for example in layout.read_batch(batch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +18,8 @@ from hf_datamap.engine.run import SKIPPED_MARK, Run
 from hf_datamap.engine.task import Score
 from hf_datamap.errors import RowError
 from hf_datamap.scorers.base import Scorer
+
+log = logging.getLogger(__name__)
 
 Outcome = list[Score] | RowError
 
@@ -35,6 +39,12 @@ def read_examples(
         table: gives the same rows in Arrow, asked only when they are needed; ``batch`` is a table when left out.
     """
     rows = layout.read_batch(batch)
+    if (
+        layout.multimodal
+        and not scorer.takes_images
+        and any(isinstance(row, Example) and row.has_images for row in rows)
+    ):
+        _warn_of_images(scorer.name)
     members = scorer.column_members
     if not members:
         return rows
@@ -44,6 +54,13 @@ def read_examples(
         replace(row, scores={name: scores[name][place] for name in scores}) if isinstance(row, Example) else row
         for place, row in enumerate(rows)
     ]
+
+
+@functools.lru_cache(maxsize=64)  # said once for each scorer
+def _warn_of_images(name: str) -> None:
+    log.warning(
+        "%s judges without the images of the prompts: vision=True shows them, text_only=True says so be it", name
+    )
 
 
 def score_inline(scorer: Scorer, example: Example | RowError) -> Outcome:

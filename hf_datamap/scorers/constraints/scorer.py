@@ -39,6 +39,7 @@ class ConstraintScorer(Scorer):
         ScorerError: an option has a value that it cannot have.
     """
 
+    takes_images = True  # constraints are of the response alone
     stored: ClassVar[bool] = False  # quicker computed than looked up
     mode: Mode = "strict"
     _: KW_ONLY

@@ -168,7 +168,9 @@ def annotate(
         "correct_noise": correct_noise,
         "approximate": approximate,
     }
-    rows = RayRows(ds, job_of(scorer, _layout(ds, layout), budget, options), executor, batch_size)
+    rows = RayRows(
+        ds, job_of(scorer, _layout(ds, layout, images=scorer.takes_images), budget, options), executor, batch_size
+    )
     if in_memory is not None:
         rows.in_memory = in_memory
     return map_rows(rows, source, progress)
@@ -226,10 +228,10 @@ class RayRows(Rows["ray.data.Dataset"]):
         return ray.data.from_arrow_refs([assign.remote(block.ref, assigner, block.first_row) for block in self._blocks])
 
 
-def _layout(ds: ray.data.Dataset, given: Layout | None) -> Layout:
+def _layout(ds: ray.data.Dataset, given: Layout | None, *, images: bool) -> Layout:
     from datasets import Dataset
 
     sample = ds.take_batch(8, batch_format="pyarrow")
     if given is not None:
         return choose_layout(Dataset(sample), given)
-    return detect_layout(Dataset(sample).features, sample=sample.to_pylist())
+    return detect_layout(Dataset(sample).features, sample=sample.to_pylist(), images=images)
