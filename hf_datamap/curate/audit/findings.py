@@ -30,6 +30,8 @@ MEASURES: Final[Mapping[str, str]] = {
     "duplicate_responses": "share of rows whose responses repeat an earlier row's, under another prompt",
     "near_duplicate_responses": "share of rows with a response that nearly repeats another (of any row)",
     "identical": "share of rows with two equal responses that are labelled differently, or chosen equal to rejected",
+    "contamination": "share of rows whose prompt stands in an evaluation set (with --contamination)",
+    "personal_data": "share of rows that hold personal data (with --personal-data)",
     "leaks": "share of rows whose prompt also stands in another split",
     "empty": "share of rows with an empty response",
     "truncated": "share of rows with a response that breaks off",
