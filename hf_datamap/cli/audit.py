@@ -44,6 +44,13 @@ _FORMATS = {".md": "to_markdown", ".json": "to_json", ".xml": "to_junit", ".sari
     help="Write the report to a file: .md, .json, .xml for JUnit, or .sarif. Several times for several.",
 )
 @click.option(
+    "--contamination",
+    multiple=True,
+    metavar="SET",
+    help="Evaluation set whose prompts must not stand in the data: ifeval, mt_bench, or a file of prompts. Repeatable.",
+)
+@click.option("--personal-data", is_flag=True, help="Look for mail addresses, phone numbers, cards, accounts, IPs.")
+@click.option(
     "--baseline",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An earlier report (.json): what it found fails nothing unless it has become worse.",
@@ -100,6 +107,8 @@ def command(
     fail_on: str | None,
     against: str | None,
     reports: tuple[Path, ...],
+    contamination: tuple[str, ...],
+    personal_data: bool,
     baseline: Path | None,
     fixes: Path | None,
     action: str,
@@ -112,6 +121,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Look for wrong labels, broken rows and faults of a preference dataset before it is released."""
+    # Long: two thirds of it hand options on to `audit`.
     from hf_datamap.curate.audit import MEASURES, audit
 
     if fail_on == "help":
@@ -133,6 +143,8 @@ def command(
         least_similarity=least_similarity,
         reviewed=reviewed,
         baseline=baseline,
+        personal_data=personal_data,
+        contamination=contamination,
     )
     for path in reports:
         path.parent.mkdir(parents=True, exist_ok=True)

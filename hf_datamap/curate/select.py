@@ -112,7 +112,7 @@ def _warn(name: str, sizes: np.ndarray, budget: int, used: int, *, in_tokens: bo
             logger.warning("%s holds %d rows of the %d asked for: all of them were taken", name, used, budget)
     elif not used:
         least = int(sizes[sizes > 0].min()) if (sizes > 0).any() else 0
-        logger.warning("no row fits a budget of %d tokens: the shortest has %d", budget, least)
+        logger.warning("%s: no row fits a budget of %d tokens; the shortest of all has %d", name, budget, least)
 
 
 def provenance(ds: Dataset) -> dict[str, Any] | None:

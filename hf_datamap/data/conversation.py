@@ -8,8 +8,7 @@ which later turns have a heading.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hf_datamap.data.decode import decoded, records
 from hf_datamap.data.example import Message
@@ -23,9 +22,8 @@ _ASKED = ("input", "instruction", "question", "prompt", "user", "human", "query"
 _ANSWERED = ("output", "response", "answer", "completion", "assistant", "gpt", "bot", "reply")
 
 
-@dataclass(frozen=True, slots=True)
-class Dialogue:
-    """A prompt and its responses, as parted from whole conversations."""
+class Dialogue(NamedTuple):
+    """A prompt and its responses, as parted from whole conversations; one is made of every row."""
 
     prompt: tuple[Message, ...]
     responses: list[str | None]
@@ -206,22 +204,26 @@ def part_ways(given: list[Message], sides: Sequence[str | list[Message] | None])
         raise RowError("the prompt is empty")
     tails = iter([side[cut:] for side in turns])
     ends = [None if side is None else next(tails) for side in sides]
+    texts = [None if end is None else end[0]["content"] if len(end) == 1 else _told(end) for end in ends]
+    if all(end is None or (len(end) == 1 and len(end[0]) == 2) for end in ends):
+        return Dialogue(tuple(prompt), texts)
     if any("images" in message for end in ends if end for message in end):
         raise RowError("a response is multimodal: it holds an image")
     thoughts = tuple(None if not end else end[0].get("reasoning") for end in ends)
-    return Dialogue(
-        tuple(prompt), [None if end is None else _told(end) for end in ends], thoughts if any(thoughts) else ()
-    )
+    return Dialogue(tuple(prompt), texts, thoughts if any(thoughts) else ())
 
 
 def asks_something(prompt: Sequence[Message]) -> bool:
     """Tell whether a message of a prompt, the system's aside, has a text or an image."""
-    return any(
-        message["role"] != "system" and (message["content"].strip() or "images" in message) for message in prompt
-    )
+    for message in prompt:  # a loop: it runs for every row, and a generator takes three times as long
+        if message["role"] != "system" and (message["content"].strip() or "images" in message):
+            return True
+    return False
 
 
 def _same(first: Message, second: Message) -> bool:
+    if first == second:
+        return True
     return first["role"] == second["role"] and first["content"].strip() == second["content"].strip()
 
 

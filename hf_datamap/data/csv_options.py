@@ -49,7 +49,11 @@ def csv_options(path: Path) -> dict[str, Any]:
 
 def all_text(options: dict[str, Any]) -> dict[str, Any]:
     """Return options under which every column is text: for columns that are numbers first and words later."""
-    return {**options, "converters": dict.fromkeys((*options["na_values"], *options["converters"]), text_cell)}
+    from datasets import Features, Value
+
+    names_of_columns = (*options["na_values"], *options["converters"])
+    features = Features({name: Value("string") for name in names_of_columns})
+    return {**options, "converters": dict.fromkeys(names_of_columns, text_cell), "features": features}
 
 
 def text_cell(cell: str) -> str | None:

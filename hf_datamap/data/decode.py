@@ -123,6 +123,8 @@ def records(value: Any) -> Any:
     columns = list(value.values())
     if not all(isinstance(column, (list, tuple)) for column in columns) or len({len(c) for c in columns}) != 1:
         return value
+    if len(columns) == 1 and any(isinstance(item, Mapping) for item in columns[0]):
+        return value  # an object around a conversation, {"messages": [...]}
     return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
 
 

@@ -24,7 +24,8 @@ from hf_datamap.data.paths import column_of, format_path, parse_paths
 from hf_datamap.data.refuse import grouping_of, refusal
 from hf_datamap.data.sample import Sample, take_sample
 from hf_datamap.data.sanity import Reading, checked, try_reading
-from hf_datamap.errors import LayoutError
+from hf_datamap.data.values import grade
+from hf_datamap.errors import LayoutError, RowError
 
 _log = logging.getLogger(__name__)
 _ROWS = 8  # of a sample that is given
@@ -57,7 +58,7 @@ def detect_layout(
     rows = [sample] if isinstance(sample, Mapping) else list(islice(sample or (), _ROWS))
     taken = take_sample(features, rows)
     layout = _decide(taken, images=images)
-    if missing := left_out(layout, taken.kinds):
+    if missing := left_out(layout, taken):
         spoken = ", ".join(map(repr, missing))
         _log.warning("not read, although it may belong to the prompt: %s (--layout puts it there)", spoken)
     return layout
@@ -75,16 +76,40 @@ def _of_splits(splits: Mapping[str, Any], sample: Any, *, images: bool) -> Layou
     return first[1]
 
 
-def left_out(layout: Layout, kinds: Mapping[str, Any]) -> list[str]:
-    """Return columns that are not read although their names and kinds say that they may belong to the prompt."""
-    return [
+def left_out(layout: Layout, sample: Sample) -> list[str]:
+    """Return columns that are not read although they may belong to the prompt, by their names and what they hold.
+
+    Columns whose texts stand in the prompt or in a response anyway (a copy of the conversation) are none of them.
+    """
+    suspects = [
         name
-        for name, kind in kinds.items()
+        for name, kind in sample.kinds.items()
         if name not in layout.columns
-        and (set(names.words(name)) & names.SUSPECTS or names.plain_name(name) in names.SUSPECTS)
         and names.plain_name(name) in names.SUSPECTS
-        and (is_side(kind) or is_texts(kind))
+        and (is_side(kind) or is_texts(kind) or name in sample.texts)
     ]
+    return [name for name in suspects if not _is_copy(layout, sample, name)]
+
+
+def _is_copy(layout: Layout, sample: Sample, name: str) -> bool:
+    for row in sample.rows:
+        try:
+            example = layout.read(row)
+        except RowError:
+            continue
+        shown = "\n".join([*(turn["content"] for turn in example.prompt), *(text or "" for text in example.responses)])
+        if any(text.strip() not in shown for text in _texts_in(decoded(row.get(name)))):
+            return False
+    return bool(sample.rows)
+
+
+def _texts_in(value: Any) -> list[str]:
+    """Return the texts within a value, names of roles aside."""
+    if isinstance(value, Mapping):
+        return [text for key, item in value.items() if key not in ("role", "from", "type") for text in _texts_in(item)]
+    if isinstance(value, (list, tuple)):
+        return [text for item in value for text in _texts_in(item)]
+    return [value] if isinstance(value, str) else []
 
 
 def _decide(sample: Sample, *, images: bool) -> Layout:
@@ -159,13 +184,17 @@ def _accepted(layout: Layout, sample: Sample, reasons: list[LayoutError], *, kno
 
 def _probed(layout: Layout, sample: Sample, *, known: bool) -> Layout:
     layout = layout.but(classes={p: found for p, found in sample.classes.items() if p in layout.annotations})
+    if any(path in sample.classes for path in parse_paths(layout.scores)):
+        layout = layout.but(
+            scores="", why=f"{layout.why}; {layout.scores} holds numbers of classes, which are no scores"
+        )
     if not sample.rows:
         return layout
     probe = layout.but(multimodal=True)  # whether images may be there is decided last
     reading = try_reading(probe, sample)
     if layout.label != "order" and layout.annotations:
         bare = try_reading(probe.but(annotations=None, label="scores", choices=(), scores="", classes=()), sample)
-        label_fault = _label_fault(reading, bare)
+        label_fault = _label_fault(layout, sample, reading, bare)
         if label_fault and known:
             raise LayoutError(f"{', '.join(layout.annotations)}: {label_fault}")
         if label_fault:
@@ -179,11 +208,15 @@ def _probed(layout: Layout, sample: Sample, *, known: bool) -> Layout:
     return checked(layout, sample, reading) if reading.examples else layout
 
 
-def _label_fault(reading: Reading, bare: Reading) -> str:
+def _label_fault(layout: Layout, sample: Sample, reading: Reading, bare: Reading) -> str:
     """Return why the label of a layout cannot be meant: sample rows that read without it fail, or none has one."""
     if len(reading.examples) < len(bare.examples):
         error = next(fault for fault in reading.faults if str(fault) not in set(map(str, bare.faults)))
         return f"it does not say which response it means: {error.seen or error.reason}"
+    if layout.label == "strength":
+        values = {grade(value) for value in sample.values(layout.annotations[0])}
+        if values == {1.0, 2.0}:
+            return "1 and 2 alone may name the first and the second response, and are no strengths"
     unlabelled = all(example.annotations is None for example in reading.examples)
     if reading.examples and unlabelled:
         return "no row that was looked at has a value that the rule knows"

@@ -16,8 +16,10 @@ from hf_datamap.data.column_types import (
     is_texts,
     shown,
 )
+from hf_datamap.data.decode import decoded, records
 from hf_datamap.data.label_columns import label_of_list, label_of_responses, scores_of_pair, struct_label
 from hf_datamap.data.layout import Layout
+from hf_datamap.data.messages import ROLES, role_of
 from hf_datamap.data.paths import format_path, read_path
 from hf_datamap.data.sample import Sample
 from hf_datamap.data.series import Series, series_of
@@ -134,8 +136,13 @@ class _Pair:
     stems: tuple[str, ...]
 
 
-def _pair_columns(sample: Sample) -> list[_Pair]:
-    """Return the columns that are named as a preferred and another response, the barest names first."""
+def _pair_columns(sample: Sample, *, bare: bool) -> list[_Pair]:
+    """Return the columns that are named as a preferred and another response, the barest names first.
+
+    Args:
+        sample: the columns.
+        bare: whether words that say too little by themselves (`names.WEAK_PAIRS`) may stand alone.
+    """
     by_words = {names.words(name): name for name in reversed(list(sample.kinds)) if sample.is_sides(name)}
     pairs: dict[tuple[str, str], _Pair] = {}
     for good, bad in names.PAIRS:
@@ -145,7 +152,7 @@ def _pair_columns(sample: Sample) -> list[_Pair]:
             if place is None:
                 continue
             rest = (*found[:place], *found[place + len(good_words) :])
-            if not set(rest) <= names.PAIR_STEMS or (not rest and (good, bad) in names.WEAK_PAIRS):
+            if not set(rest) <= names.PAIR_STEMS or (not rest and (good, bad) in names.WEAK_PAIRS and not bare):
                 continue
             other = by_words.get((*found[:place], *bad_words, *found[place + len(good_words) :]))
             if other is not None and other != column:
@@ -159,10 +166,11 @@ def _place_of(found: tuple[str, ...], wanted: tuple[str, ...]) -> int | None:
 
 
 def _pairs(sample: Sample, others: Sequence[Layout]) -> list[Layout]:
-    pairs = _pair_columns(sample)
+    pairs = _pair_columns(sample, bare=not others)
     if others and pairs:
         # Beside lists and numbered responses, chosen and rejected may be names or numbers of them.
         pairs = [pair for pair in pairs if not any(set(layout.annotations) & set(pair.columns) for layout in others)]
+        pairs = [pair for pair in pairs if not any(set(layout.responses) >= set(pair.columns) for layout in others)]
     if pairs:
         pairs = [pair for pair in pairs if len(pair.stems) == len(pairs[0].stems)][:2]
         pairs = pairs[:1] if pairs[0].words == ("chosen", "rejected") and not pairs[0].stems else pairs
@@ -257,7 +265,7 @@ def _list_layout(sample: Sample, name: str) -> Layout | None:
             return None
         path = f"{column}[].{format_path((fields[0],))}"
         spec = struct_label(sample, f"{column}[]", kind.of)
-    elif is_texts(kind) or sample.is_list_of_sides(name):
+    elif is_texts(kind) or sample.is_list_of_sides(name) or _are_answers(sample, name) or kind == ListOf("number"):
         path = f"{column}[]"
     else:
         return None
@@ -268,6 +276,15 @@ def _list_layout(sample: Sample, name: str) -> Layout | None:
     why = f"column {name} lists responses beside the prompt column {prompt.replace(',', ' and ')}"
     layout = Layout(prompt=prompt, responses=path, name="response-list", why=why, turns=turns, **spec)
     return layout if spec else label_of_list(layout, sample, name)
+
+
+def _are_answers(sample: Sample, name: str) -> bool:
+    """Tell whether a list of messages is no conversation but several answers: nobody but the assistant speaks."""
+    if not is_conversation(sample.kinds[name]) or not sample.rows:
+        return False
+    lists = [records(decoded(row.get(name))) for row in sample.rows]
+    speakers = [role_of(item) for items in lists for item in items or ()]
+    return len(speakers) > 1 and all(ROLES.get(str(speaker).lower()) == "assistant" for speaker in speakers)
 
 
 def _by_model(sample: Sample) -> list[Layout]:

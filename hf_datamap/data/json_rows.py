@@ -130,6 +130,9 @@ def unfolded(  # noqa: PLR0911 - one return per shape
         if len(under) > 1:
             return None, "", ()
         return value[under[0]], f"the rows stand under the key {under[0]!r}", ()
+    viewed = value.get("rows") if _is_row_list(value.get("rows")) else []
+    if viewed and all(isinstance(item.get("row"), dict) for item in viewed):
+        return [item["row"] for item in viewed], "rows as the Hub's dataset viewer hands them out", ()
     inner = list(value.values())
     if len(inner) > 0 and all(isinstance(row, dict) and _has_row_words(row) for row in inner):
         return inner, "one row per key", ()

@@ -50,7 +50,7 @@ _NAMED = {"left": 0, "right": 1, "first": 0, "second": 1, "1st": 0, "2nd": 1, "a
 _THING = (
     "model|response|answer|assistant|output|completion|option|candidate|summary|prediction|reply|text|system|chatbot"
 )
-_LETTER = re.compile(rf"(?:(?:{_THING})_?)?([a-h])")
+_LETTER = re.compile(rf"(?:(?:{_THING})_?)?([a-z])")
 _MARK = re.compile(rf"(?:the_)?(?:{_THING})_?(\d+)")
 _BETTER = re.compile(
     rf"(?:i_prefer_|prefer_)?((?:the_)?(?:(?:{_THING})_?)?(?:[a-h]|\d+|left|right|first|second))"

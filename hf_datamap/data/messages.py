@@ -8,6 +8,7 @@ that judges, hashes, audits and pages all see the same. What a model thought bef
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
@@ -23,7 +24,8 @@ ROLES: Final = {
     "chatbot": "assistant", "agent": "assistant", "gpt-4": "assistant", "gpt4": "assistant",
     "system": "system", "developer": "system", "context": "system",
     "tool": "tool", "function": "tool", "observation": "tool", "tool_response": "tool", "tool_result": "tool",
-    "function_response": "tool", "environment": "tool", "ipython": "tool",
+    "function_response": "tool", "tool_output": "tool", "function_output": "tool", "environment": "tool",
+    "ipython": "tool",
     "function_call": "assistant", "tool_call": "assistant",
 }  # fmt: skip
 
@@ -33,6 +35,7 @@ TEXT_KEYS: Final = ("content", "value", "text", "message", "parts", "body")
 _CALL_KEYS: Final = ("tool_calls", "function_call")
 _REASONING_KEYS: Final = ("reasoning_content", "reasoning", "thinking", "thought")
 
+_ENCODED_MESSAGE = re.compile(r"\s*(?:array\()?\[?\s*\{\s*['\"](?:role|from|content|value)['\"]\s*:")
 _BLOCK_TEXT_KEYS = ("text", "value", "content", "output_text", "input_text")
 _TEXT_TYPES = (None, "text", "input_text", "output_text", "refusal")
 _IMAGE_TYPES = ("image", "image_url", "input_image", "img")
@@ -43,7 +46,8 @@ def _fail(reason: str, value: Any = None) -> NoReturn:
     raise RowError(reason, "" if value is None else seen(value))
 
 
-def _role_of(value: Mapping[str, Any]) -> Any:
+def role_of(value: Mapping[str, Any]) -> Any:
+    """Return who speaks in a message, as it is written there; None where nobody is named."""
     for key in ROLE_KEYS:
         if key in value and value[key] is not None:
             return value[key]
@@ -54,11 +58,15 @@ def _role_of(value: Mapping[str, Any]) -> Any:
     return None
 
 
+def _role(speaker: Any) -> str | None:
+    return ROLES.get(speaker) if type(speaker) is str else None
+
+
 def is_message(value: Any) -> bool:
     """Tell whether a value is one chat message: who speaks, and a text, tool calls or reasoning."""
     if not isinstance(value, Mapping):
         return False
-    role = _role_of(value)
+    role = role_of(value)
     if role is None or isinstance(role, (Mapping, list, tuple)):
         return False
     return any(key in value for key in (*TEXT_KEYS, *_CALL_KEYS, *_REASONING_KEYS))
@@ -75,19 +83,18 @@ def message_of(value: Any, where: str, *, images: bool = False) -> Message:
     Raises:
         RowError: not a message, an unknown role, content that is not text, or images where none may be.
     """
+    if type(value) is dict and len(value) == 2:  # nearly all messages: a known role and a text
+        role, content = _role(value.get("role", value.get("from"))), value.get("content", value.get("value"))
+        if role is not None and type(content) is str and (text := whole(content)) is not None:
+            return {"role": role, "content": text}
     if not is_message(value):
         _fail(f"{where} holds something that is not a chat message", value)
-    speaker = _role_of(value)
+    speaker = role_of(value)
     role = ROLES.get(speaker.strip().lower()) if isinstance(speaker, str) else None
     if role is None:
         _fail(f"{where} holds a message of unknown role", speaker)
     key = next((key for key in TEXT_KEYS if value.get(key) is not None), None)
     content = None if key is None else value[key]
-    if type(content) is str and len(value) == 2:
-        text = whole(content)
-        if text is None:
-            _fail(f"{where} holds text with lone surrogates", content)
-        return Message(role=role, content=text)
     body = _Body(where, images=images)
     if content is not None:
         body.add(content)
@@ -102,7 +109,9 @@ def message_of(value: Any, where: str, *, images: bool = False) -> Message:
     return message
 
 
-def turns_of(value: Any, where: str, *, images: bool = False) -> str | list[Message] | None:
+def turns_of(  # noqa: PLR0911 - one return per form
+    value: Any, where: str, *, images: bool = False
+) -> str | list[Message] | None:
     """Return a cell as plain text or as chat messages, whichever it is; None for null or an empty list.
 
     Raises:
@@ -113,6 +122,8 @@ def turns_of(value: Any, where: str, *, images: bool = False) -> str | list[Mess
         return whole(value) if inner is None else [message_of(item, where, images=images) for item in inner]
     if value is None:
         return None
+    if type(value) is list and value and type(value[0]) is dict and ("role" in value[0] or "from" in value[0]):
+        return [message_of(item, where, images=images) for item in value]
     value = records(value)
     if is_message(value):
         return [message_of(value, where, images=images)]
@@ -136,10 +147,13 @@ def encoded_messages(text: str) -> list[Any] | None:
     inner = decoded(text)
     if isinstance(inner, Mapping):
         inner = records(inner)
+    if isinstance(inner, str) and _ENCODED_MESSAGE.match(head):
+        # Taken for plain text, the braces and quotes would be judged.
+        _fail("a text begins like encoded messages (a Python or JSON repr), but cannot be decoded", text)
     items = [inner] if isinstance(inner, Mapping) else inner
     if not isinstance(items, list) or not items or not all(map(is_message, items)):
         return None
-    known = all(isinstance(_role_of(item), str) and _role_of(item).strip().lower() in ROLES for item in items)
+    known = all(isinstance(role_of(item), str) and role_of(item).strip().lower() in ROLES for item in items)
     return items if known else None
 
 

@@ -20,7 +20,17 @@ OTHER_PROMPTS: Final = (
     "post_text", "query_text",
 )  # fmt: skip
 #: Prompt columns that hold turns, looked at when none of the above is there.
-HISTORIES: Final = ("messages", "conversations", "conversation", "context", "history", "post", "dialogue", "dialog")
+HISTORIES: Final = (
+    "messages",
+    "conversations",
+    "conversation",
+    "contents",
+    "context",
+    "history",
+    "post",
+    "dialogue",
+    "dialog",
+)
 #: Turns before the prompt, beside a column that holds the prompt.
 EARLIER_TURNS: Final = (
     "history", "chat_history", "conversation_history", "dialogue_history", "dialog_history", "previous_turns",
@@ -64,7 +74,10 @@ PAIRS: Final = (
     ("positive", "negative"), ("pos", "neg"), ("win", "lose"), ("win", "loss"), ("winner", "loser"),
     ("winning", "losing"), ("correct", "incorrect"), ("right", "wrong"), ("safe", "unsafe"),
     ("desirable", "undesirable"), ("desired", "undesired"), ("liked", "disliked"), ("upvoted", "downvoted"),
-    ("helpful", "unhelpful"), ("harmless", "harmful"), ("yw", "yl"), ("w", "l"), ("j", "k"),
+    ("helpful", "unhelpful"), ("favored", "unfavored"), ("favored", "disfavored"), ("superior", "inferior"),
+    ("strong", "weak"), ("high_quality", "low_quality"), ("truthful", "untruthful"), ("aligned", "unaligned"),
+    ("thumbs_up", "thumbs_down"), ("acceptable", "unacceptable"), ("ideal", "flawed"),
+    ("harmless", "harmful"), ("yw", "yl"), ("w", "l"), ("j", "k"),
 )  # fmt: skip
 #: Words that may stand beside those of `PAIRS` in the name of a response.
 PAIR_STEMS: Final = frozenset(
@@ -111,7 +124,7 @@ INDICES: Final = (
     "best", "best_index", "best_idx", "chosen_index", "chosen_idx", "preferred_index", "preferred_idx",
     "winner_index", "winner_idx", "better_index", "best_id", "chosen_id", "better_response_id",
     "preferred_response_id", "best_response", "best_of_n_index", "label_index", "selected_index", "winner_id",
-    "preferred_id", "chosen", "better_id",
+    "preferred_id", "chosen", "better_id", "safer_response_id",
 )  # fmt: skip
 #: List columns of responses, and the field names of a response within a list of structs.
 LISTS: Final = (

@@ -48,6 +48,8 @@ def open_files(files: Mapping[str, Sequence[Path]], split: str | None, *, stream
         SourceError: a file cannot be read, or has no rows.
     """
     first = next(iter(files.values()))[0]
+    if sum(map(len, files.values())) == 1 and loader_of(first) == "json" and first.stat().st_size:
+        files = {name: [first] for name in shape_of(first).splits} or files  # one file with a list per split
     chosen = pick_split(list(files), split, str(first.parent if sum(map(len, files.values())) > 1 else first))
     base = re.sub(r"\[.*\]$", "", chosen)
     paths = list(files[base])
@@ -56,7 +58,7 @@ def open_files(files: Mapping[str, Sequence[Path]], split: str | None, *, stream
     if all(path.stat().st_size == 0 for path in paths):
         raise SourceError(f"{paths[0]} is empty")
     if loader == "json":
-        loaded = _json(paths, chosen, split, streaming=streaming)
+        loaded = _json(paths, chosen, streaming=streaming)
     else:
         options = csv_options(paths[0]) if loader == "csv" else {}
         loaded = _by_loader(loader, paths, chosen, options, streaming=streaming)
@@ -83,16 +85,13 @@ def _by_loader(
         ) from None
 
 
-def _json(paths: Sequence[Path], chosen: str, split: str | None, *, streaming: bool) -> AnyDataset:
+def _json(paths: Sequence[Path], chosen: str, *, streaming: bool) -> AnyDataset:
     """Open JSON files: by ``datasets`` where it reads them as they are, row by row where it would not."""
     from datasets import load_dataset
 
     base = re.sub(r"\[.*\]$", "", chosen)
     shapes = [shape_of(path) for path in paths]
     inner = shapes[0].splits if len(paths) == 1 else ()
-    if inner:
-        chosen = pick_split(inner, split, str(paths[0]))
-        base = re.sub(r"\[.*\]$", "", chosen)
     for path, shape in zip(paths, shapes, strict=True):
         if shape.note:
             _log.warning("%s: %s", path, shape.note)

@@ -33,20 +33,11 @@ REPAIRS: Final = {
 
 #: Texts that begin so may be encoded messages or whole dialogues; all others are taken as they are.
 _LOOK_INTO = (
-    "[",
-    "{",
-    "array(",
-    "\n\nHuman:",
-    "Human:",
-    "\n\nAssistant:",
-    "Assistant:",
-    "\n\nSystem:",
-    "System:",
-    "User:",
-    "<",
-    "USER:",
-    "### ",
-)
+    "[", "{", "array(", "\n\nHuman:", "Human:", "\n\nAssistant:", "Assistant:", "ASSISTANT:", "\n\nSystem:", "System:",
+    "User:", "<", "USER:", "### ",
+)  # fmt: skip
+#: How these begin: one look at the first letter spares most texts the rest.
+_FIRST = frozenset(start[0] for start in _LOOK_INTO)
 _ANSWER_MARKS = (
     "Assistant:",
     "ASSISTANT:",
@@ -79,6 +70,8 @@ class Reader:
         self._images = self._places(layout.images)
         self._one_list = len(self._responses) == 1
         self._lists = [path.endswith("[]") for path in layout.responses]
+        self._any_list = any(self._lists)
+        self._places_of_responses = list(range(len(self._responses)))
         self._choices = dict(layout.choices)
         self._rule = RULES.get(layout.label) if layout.annotations else None
         self._class_names = {self.paths.index(path): names for path, names in layout.classes if path in self.paths}
@@ -113,8 +106,9 @@ class Reader:
         """Return one cell per response, of which path each is, and their keys where they come in a mapping."""
         if self._one_list:
             cells = values[self._responses[0]]
-            if type(cells) is not list:
-                cells = records(decoded(plain(cells)))
+            if type(cells) is list and cells:
+                return cells, [], []
+            cells = records(decoded(plain(cells)))
             if isinstance(cells, Mapping):
                 keys = [key for key in sorted(cells) if cells[key] is not None]
                 if not keys:
@@ -125,8 +119,8 @@ class Reader:
             if not cells:
                 raise RowError("the row has no responses")
             return cells, [], []
-        if not any(self._lists):
-            return [values[place] for place in self._responses], list(range(len(self._responses))), []
+        if not self._any_list:
+            return [values[place] for place in self._responses], self._places_of_responses, []
         in_order: list[Any] = []
         groups: list[int] = []
         for group, (place, is_list) in enumerate(zip(self._responses, self._lists, strict=True)):
@@ -149,10 +143,15 @@ class Reader:
             return part_ways(self._system_of(values), interleaved(prompt, cells))
         given: list[Message] = []
         if self._prompt:
-            sides: list[Side] = [self._side(cell, valid) for cell in cells]
+            sides: list[Side] = [
+                cell if valid and type(cell) is str and cell[:1] not in _FIRST else self._side(cell, valid)
+                for cell in cells
+            ]
             prompt_cells = [values[place] for place in self._prompt]
             given = prompt_messages(prompt_cells, self.layout.preamble, images=self.layout.multimodal)
-            sides = self._without_repetition(given, sides)
+            some = sides[0] or sides[-1]  # what all responses must have, one has
+            if self._strip_prompt or (type(some) is str and some[:1] in _FIRST):
+                sides = self._without_repetition(given, sides)
         else:
             sides = [self._conversation(cell) for cell in cells]
         if self._system:
@@ -161,7 +160,7 @@ class Reader:
             given, sides = self._with_context(values, given, sides)
         if given and given[-1]["role"] == "assistant":
             given = _before_answer(given, sides)
-        if any(type(side) is list for side in sides):
+        if list in map(type, sides):
             dialogue = part_ways(given, sides)
         else:
             if not (asks_something(given) or self._images):

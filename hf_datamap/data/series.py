@@ -37,7 +37,7 @@ def series_of(columns: Iterable[str]) -> list[Series]:
         found = names.words(column)
         for at, word in enumerate(found):
             mark = _ORDINALS.get(word, word)
-            letter = len(mark) == 1 and "a" <= mark <= "h"
+            letter = len(mark) == 1 and "a" <= mark <= "z"
             if not (mark.isdecimal() or letter):
                 continue
             kind = "word" if word in _ORDINALS else "digit" if mark.isdecimal() else "letter"

@@ -24,9 +24,11 @@ _STARTS: Final = (
     "[INST]", "A chat between", "Below is an instruction",
 )  # fmt: skip
 
+_FIRST: Final = frozenset((*(start[0] for start in _STARTS), *" \n\r\t", ""))
+
 #: Marks that open a turn, each with the name of the speaker; what closes a turn; and whether the marks alone prove it.
 _SCHEMES: Final = (
-    (re.compile(r"(?:^|\n\n) *(Human|Assistant|System):"), re.compile(r"$^")),
+    (re.compile(r"(?:^|\n\n) *(Human|Assistant|System):"), None),
     (re.compile(r"<\|im_start\|>\s*(\w+)[ \n]"), re.compile(r"<\|im_end\|>\s*")),
     (
         re.compile(r"<\|start_header_id\|>\s*(\w+)\s*<\|end_header_id\|>"),
@@ -35,7 +37,7 @@ _SCHEMES: Final = (
     (re.compile(r"<\|(user|assistant|system|prompter)\|>"), re.compile(r"</s>|<\|end\|>|<\|endoftext\|>|<\|eot\|>")),
     (re.compile(r"<start_of_turn>(user|model)\n"), re.compile(r"<end_of_turn>|<bos>|<eos>")),
     (re.compile(r"### ?(Human|User|Assistant|System|Instruction|Response):"), re.compile(r"</s>$")),
-    (re.compile(r"(?:^|\n) *(Human|User|Assistant|System|AI):"), re.compile(r"$^")),
+    (re.compile(r"(?:^|\n) *(Human|User|Assistant|System|AI):"), None),
     (re.compile(r"(?:^|\s)(USER|ASSISTANT|SYSTEM|HUMAN):"), re.compile(r"</s>")),
 )  # fmt: skip
 
@@ -48,6 +50,8 @@ def transcript(text: str) -> list[Message] | None:
 
     A transcript begins with a mark and has a turn of the assistant, if only an empty one at its end.
     """
+    if text[:1] not in _FIRST:
+        return None
     head = text.lstrip()
     if not head.startswith(_STARTS):
         return None
@@ -66,16 +70,16 @@ def is_transcript(text: str) -> bool:
     return bool(turns) and turns is not None and len(turns) > 1 and turns[-1]["role"] == "assistant"
 
 
-def _turns(text: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> list[Message] | None:
+def _turns(text: str, opening: re.Pattern[str], closing: re.Pattern[str] | None) -> list[Message] | None:
     pieces = opening.split(text)
     speakers = [_ROLES.get(name.lower()) for name in pieces[1::2]]
     if "assistant" not in speakers or "user" not in speakers or None in speakers:
         return None
-    turns = [
-        Message(role=str(role), content=closing.sub("", content).strip())
-        for role, content in zip(speakers, pieces[2::2], strict=True)
+    texts = pieces[::2] if closing is None else [closing.sub("", piece) for piece in pieces[::2]]
+    turns: list[Message] = [
+        {"role": str(role), "content": content.strip()} for role, content in zip(speakers, texts[1:], strict=True)
     ]
-    preamble = closing.sub("", pieces[0]).strip()
+    preamble = texts[0].strip()
     return [Message(role="system", content=preamble), *turns] if preamble else turns
 
 

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -28,12 +28,14 @@ def slow_tau(scores, labels):
     return sum(x * y for x, y in zip(a, b, strict=True)) / norm if norm else math.nan
 
 
+@settings(deadline=None)
 @given(MATRICES, MATRICES)
 def test_kendall_equals_counting_pairs(scores, labels):
     expected = [slow_tau(s, a) for s, a in zip(scores, labels, strict=True)]
     np.testing.assert_allclose(st.kendall(scores, labels), expected)
 
 
+@settings(deadline=None)
 @given(MATRICES, MATRICES)
 def test_pearson_equals_numpy(scores, labels):
     for got, s, a in zip(st.pearson(scores, labels), scores, labels, strict=True):
@@ -52,6 +54,7 @@ def test_cramers_v():
     assert st.cramers_v(np.array([[10, 0], [0, 0]])) == (0.0, 1.0)
 
 
+@settings(deadline=None)
 @given(arrays(np.float64, 12, elements=some.sampled_from([0.0, 1.0, 2.5, np.nan])))
 def test_rank_shares_run_from_0_to_1_and_share_ties(values):
     shares = st.rank_shares(values)
@@ -62,6 +65,7 @@ def test_rank_shares_run_from_0_to_1_and_share_ties(values):
         assert share == pytest.approx((below + (equal - 1) / 2) / max(len(known) - 1, 1))
 
 
+@settings(deadline=None)
 @given(some.integers(0, 50), some.integers(1, 50))
 def test_wilson_holds_the_share(hits, more):
     low, high = st.wilson_interval(hits / (hits + more), hits + more, 3.0)

@@ -41,7 +41,9 @@ def effective_margin(margin: np.ndarray, noise: np.ndarray | None, scale: float)
     """
     if noise is None or scale <= 0:
         return margin
-    return np.asarray(margin / np.sqrt(1.0 + 2.0 * np.nan_to_num(noise, nan=0.0) / scale**2))
+    with np.errstate(over="ignore"):
+        square = np.square(np.float64(scale))  # infinite for absurd scores, which then count as they are
+        return np.asarray(margin / np.sqrt(1.0 + 2.0 * np.nan_to_num(noise, nan=0.0) / square))
 
 
 def signed_margin(scores: np.ndarray, annotations: np.ndarray, least: float) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hf_datamap.curate.audit.checks.broken_texts import broken_responses, unreadable_rows
 from hf_datamap.curate.audit.checks.composition import composition, low_impact
 from hf_datamap.curate.audit.checks.constants import constant_annotators
+from hf_datamap.curate.audit.checks.contaminated import contaminated_prompts
 from hf_datamap.curate.audit.checks.contradictory import contradictory_labels
 from hf_datamap.curate.audit.checks.controls import self_preference, style_control
 from hf_datamap.curate.audit.checks.duplicates import identical_responses, repeated_prompts, repeated_responses
@@ -17,6 +18,7 @@ from hf_datamap.curate.audit.checks.groups import agreement_by_group
 from hf_datamap.curate.audit.checks.labels import labels_to_check
 from hf_datamap.curate.audit.checks.length import length_bias, length_ruler
 from hf_datamap.curate.audit.checks.outliers import outliers
+from hf_datamap.curate.audit.checks.personal_data import personal_data as find_personal_data
 from hf_datamap.curate.audit.checks.scale import contradicting_ratings
 from hf_datamap.curate.audit.checks.suspects import SuspectOptions, find_suspects
 from hf_datamap.curate.audit.checks.swapped import swapped_responses
@@ -26,6 +28,7 @@ from hf_datamap.curate.audit.releases import compare
 from hf_datamap.curate.audit.report import AuditReport
 from hf_datamap.curate.audit.review import Reviewed, ReviewSummary, read_review
 from hf_datamap.curate.audit.suspects import Suspects
+from hf_datamap.curate.contamination import Evaluation, read_evaluation
 from hf_datamap.curate.texts.facts import read_texts as read_text_facts
 from hf_datamap.data.paths import column_of
 from hf_datamap.data.view import DatasetView
@@ -66,6 +69,8 @@ def audit(
     least_similarity: float = 0.8,
     reviewed: Reviewed | None = None,
     baseline: Mapping[str, Any] | str | Path | None = None,
+    contamination: Sequence[Evaluation] = (),
+    personal_data: bool = False,
     evidence: int = 10,
 ) -> AuditReport:
     """Look for wrong labels, broken rows and faults of the whole, and say what was found.
@@ -97,6 +102,10 @@ def audit(
             says how far suspects can be believed, and which rows to review next.
         baseline: an earlier report (`AuditReport.to_dict`, or a file of `to_json`): what it found already fails neither
             a gate nor the audit unless it has become worse.
+        contamination: evaluation sets whose prompts must not stand in the dataset: names of those that ship as hashes
+            (``ifeval``, ``mt_bench``), files, datasets (`hf_datamap.curate.contamination.read_evaluation`).
+        personal_data: whether to look for mail addresses, phone numbers, payment cards, bank accounts and public IP
+            addresses (extra ``privacy``).
         evidence: how many examples each finding carries.
 
     Returns:
@@ -121,6 +130,10 @@ def audit(
         _without_texts(context, read_texts=read_texts)
     identity = data_map.provenance.get("scorer") if data_map is not None else None
     suspects, summary = _checked(context, SuspectOptions(least_probability, identity, review))
+    if contamination:
+        contaminated_prompts(context, [read_evaluation(evaluation) for evaluation in contamination])
+    if personal_data:
+        find_personal_data(context)
     accepted = read_baseline(baseline) if baseline is not None else {}
     comparison = compare(context, _older_view(against, view)) if against is not None else None
     log.findings.sort(key=lambda finding: _ORDER[finding.severity])

@@ -15,6 +15,7 @@ from hf_datamap.curate.texts.style import HEADING, LIST_ITEM, breaks_off, refuse
 from hf_datamap.curate.texts.words import Words, shingles, words
 from hf_datamap.data.example import Example
 from hf_datamap.data.view import DatasetView
+from hf_datamap.engine.reply import split_thoughts
 from hf_datamap.errors import RowError
 from hf_datamap.scorers.judge_directed import find_judge_directed
 
@@ -70,7 +71,7 @@ class ResponseFacts:
         words: number of words.
         style: numbers that say how it looks: ``length`` (characters), ``lists`` (list items), ``headings``.
         flags: by name of a check (empty, truncated, repetitive, refused, judge_directed,
-            wrong_language), whether it holds.
+            thoughts, wrong_language), whether it holds.
         word_sets: distinct words.
     """
 
@@ -168,15 +169,15 @@ def _batch_facts(first: int, batch: Sequence[Example | RowError]) -> dict[str, n
     long = response_words.counts >= 40
     return {
         "prompt readable": readable,
-        "prompt folded": np.where(readable, _hashes([_fold(text) for text in prompts]), np.uint64(0)),
+        "prompt folded": np.where(readable, text_hashes([fold(text) for text in prompts]), np.uint64(0)),
         "prompt words": prompt_words.counts,
         "prompt sketch": minhash.sketches(*shingles(prompt_words, _SHINGLE)),
         "prompt buckets": prompt_buckets,
         "prompt sizes": prompt_sizes,
         "row": row_of + first,
         "place": np.array(place, np.int64),
-        "exact": _hashes([text.strip() for text in responses]),
-        "folded": _hashes([_fold(text) for text in responses]),
+        "exact": text_hashes([text.strip() for text in responses]),
+        "folded": text_hashes([fold(text) for text in responses]),
         "sketch": minhash.sketches(*shingles(response_words, _SHINGLE)),
         "words": response_words.counts,
         "style length": np.array([len(text) for text in responses], np.int64),
@@ -187,6 +188,7 @@ def _batch_facts(first: int, batch: Sequence[Example | RowError]) -> dict[str, n
         "flag repetitive": _repetitive(response_words, long & (sizes < 0.25 * response_words.counts)),
         "flag refused": np.array([refuses(text) for text in responses], bool),
         "flag judge_directed": np.array([any(find_judge_directed(text)) for text in responses], bool),
+        "flag thoughts": np.array([bool(split_thoughts(text)[0]) for text in responses], bool),
         "flag wrong_language": _wrong_language(prompt_words, response_words, row_of, prompts, responses),
         "response buckets": buckets,
         "response sizes": sizes,
@@ -198,11 +200,13 @@ def prompt_text(example: Example) -> str:
     return "\n".join(message["content"] for message in example.prompt)
 
 
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
+    """A text in lower case, white space as single spaces."""
     return " ".join(text.lower().split())
 
 
-def _hashes(texts: Sequence[str]) -> np.ndarray:
+def text_hashes(texts: Sequence[str]) -> np.ndarray:
+    """xxh3 of each text, uint64."""
     return np.array([xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass")) for text in texts], np.uint64)
 
 

@@ -7,6 +7,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from hf_datamap.curate.audit import audit
+from hf_datamap.data import Layout
 from hf_datamap.data.view import DatasetView
 from tests.curate.audit import planted
 
@@ -268,3 +269,19 @@ def test_length_alone_as_a_judge_by_source():
     finding = report.finding("length_ruler")
     assert finding.severity == "warning"  # in one source it is always right
     assert [row["longer wins"] for row in finding.evidence] == [0.5, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 200])
+@pytest.mark.parametrize("prompt", [None, "", "Question?"])
+def test_rows_none_of_which_is_readable_are_an_alarm_and_no_crash(rows, prompt):
+    ds = Dataset.from_dict({"prompt": [prompt] * rows, "chosen": [None] * rows, "rejected": [None] * rows})
+    layout = Layout(prompt="prompt", responses="chosen,rejected", label="order")
+    report = audit(ds, layout=layout, contamination=["mt_bench"])
+    assert report.measures["unreadable"] in {0.0, 1.0}
+    assert report.to_markdown()
+    assert report.to_json()
+
+
+def test_absurd_scores_and_noise_are_no_crash():
+    ds = planted.scored(planted.texts(20), np.tile([1e308, -1e308], (20, 1))).add_column("datamap_noise", [1e308] * 20)
+    assert audit(ds, read_texts=False).to_json()
