@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 TRUNCATED: Final = "truncated: it ran out of tokens before it was done; raise max_tokens"
 REFUSED: Final = "refused"
 EMPTY: Final = "empty"
+THOUGHTS: Final = (
+    "thoughts in the answer: tree search goes on with beginnings of answers; switch thinking off at the server, or "
+    "sample whole answers (--method rs), which keeps thoughts apart"
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -129,7 +133,7 @@ def rejection_sampling(
     ask_about_all(sampler, requests, draw_all, budget=budget, usage=usage, progress=progress)
     if not usage.requests + usage.from_store and requests:
         raise GenerateError(f"nothing was sampled: {usage.stopped or 'no request was sent'}")
-    settings = {"method": "rs", "n": n, "max_tokens": max_tokens, **sampler.identity}
+    settings = {"method": "rs", "n": n, "max_tokens": max_tokens, **sampler.settings()}
     return map_samples(with_responses(prompts, samples), scorer, usage, budget, settings)
 
 
