@@ -17,7 +17,7 @@ from hf_datamap.data import columns
 from hf_datamap.data.detect import detect_layout
 from hf_datamap.data.example import Example
 from hf_datamap.data.independence import has_order
-from hf_datamap.data.labels import RULES
+from hf_datamap.data.labels import NEEDS_TEXTS, RULES
 from hf_datamap.data.layout import Layout
 from hf_datamap.data.paths import parse_path, parse_paths
 from hf_datamap.errors import LayoutError, MapError, RowError
@@ -197,7 +197,9 @@ class DatasetView:
         layout = self.layout
         if layout is None or not (layout.annotations or layout.label == "order"):
             return None
-        matrix = self._columnar(layout)
+        # What the number of a class means, and which text is repeated, is seen row by row only.
+        by_row = bool(layout.classes) or layout.label in NEEDS_TEXTS
+        matrix = None if by_row else self._columnar(layout)
         if matrix is None:
             lists = [
                 example.annotations if isinstance(example, Example) else None

@@ -41,6 +41,9 @@ _MARKS: Final = tuple(
 _LATE_END: Final = re.compile(r"</(?:\w{1,20}:)?think(?:ing)?>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>", re.IGNORECASE)
 #: Marks that begin thoughts in the middle of an answer too, where nobody writes them for another reason.
 _INNER: Final = re.compile(r"^[ \t]*(?:<(?:\w{1,20}:)?think(?:ing)?>|\[THINK\]|◁think▷)", re.IGNORECASE | re.MULTILINE)
+_END_TOKEN: Final = re.compile(
+    r"(?:<\|(?:im_end|eot_id|end|endoftext|end_of_text|return|eom_id)\|>|</s>|<eos>|<end_of_turn>)\Z"
+)
 _QUOTES: Final = tuple("`'\"\u201c\u201d\u2018\u2019()")
 _SPACE: Final = re.compile(r"\s*")
 _FENCE: Final = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
@@ -166,8 +169,8 @@ def split_thoughts(text: str) -> tuple[str, str]:
     if not thoughts and (late := _LATE_END.search(text)) and _ends_thoughts(text, late):
         thoughts.append(text[: late.start()].strip())
         position = late.end()
-    answer = _without_inner(text[position:], thoughts)
-    return "\n".join(filter(None, thoughts)), _unwrapped(answer) if thoughts else answer.strip()
+    answer = _without_end_tokens(_without_inner(text[position:], thoughts))
+    return "\n".join(filter(None, thoughts)), _unwrapped(answer) if thoughts else answer
 
 
 def _ends_thoughts(text: str, mark: re.Match[str]) -> bool:
@@ -204,6 +207,14 @@ def _without_inner(text: str, thoughts: list[str]) -> str:
         kept.append(text[kept_to : opening.start()])
         kept_to = searched = _SPACE.match(text, closing.end()).end()  # type: ignore[union-attr]
     return "".join([*kept, text[kept_to:]])
+
+
+def _without_end_tokens(answer: str) -> str:
+    """Without the control tokens that some servers leave at the end, and the white space around."""
+    answer = answer.strip()
+    while end := _END_TOKEN.search(answer, max(0, len(answer) - 40)):
+        answer = answer[: end.start()].rstrip()
+    return answer
 
 
 def _unwrapped(answer: str) -> str:

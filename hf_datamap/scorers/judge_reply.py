@@ -258,7 +258,7 @@ def read_score(text: str, judged: Sequence[str] = (), *, high: int = 10) -> floa
     """
     body = split_thoughts(text)[1]
     if (whole := _parse(body)) is not None:
-        if (score := _score_in(whole)) is None:
+        if (score := _score_in(whole, high)) is None:
             raise Unanswered(f"nonsense: no score in {_excerpt(body)}")
         return score
     if (alone := _ALONE.fullmatch(body.strip())) and (score := _numeral(alone, high)) is not None:
@@ -270,11 +270,11 @@ def read_score(text: str, judged: Sequence[str] = (), *, high: int = 10) -> floa
         what = "no score" if not values else f"{len(values)} different scores"
         raise Unanswered(f"nonsense: {what} in {_excerpt(body)}")
     value = float(values.pop())
-    _refuse_contradiction(words, verdicts, value)
+    _refuse_contradiction(words, verdicts, value, high)
     return value
 
 
-def _refuse_contradiction(words: _Words, verdicts: Sequence[_Block], value: float) -> None:
+def _refuse_contradiction(words: _Words, verdicts: Sequence[_Block], value: float, high: int) -> None:
     """Refuse a verdict that the rest of the reply unsays.
 
     Raises:
@@ -284,7 +284,7 @@ def _refuse_contradiction(words: _Words, verdicts: Sequence[_Block], value: floa
     for match in _FLAT.finditer(body):
         if any(block.start <= match.start() and match.end() <= block.end for block in verdicts):
             continue
-        other = _score_in(_parse(match[0]) or {})
+        other = _score_in(_parse(match[0]) or {}, high)
         if other not in (None, value) and not words.is_quoted(_Block(match.start(), match.end(), other)):
             raise Unanswered(f"nonsense: 2 different scores in {_excerpt(body)}")
     last = max(block.end for block in verdicts)
@@ -296,7 +296,7 @@ def _refuse_contradiction(words: _Words, verdicts: Sequence[_Block], value: floa
 def _score_blocks(words: _Words, high: int) -> Iterator[_Block]:
     """What gives a score, in the asked form and at the asked place: objects, and lines such as ``Score: 7``."""
     for block in _objects(words):
-        if (score := _score_in(block.value)) is not None:
+        if (score := _score_in(block.value, high)) is not None:
             yield _Block(block.start, block.end, score)
     for match in _NAMED.finditer(words.body):
         is_line = "{" not in match[0]  # objects are read as such
@@ -363,10 +363,10 @@ def _numeral(match: re.Match[str], high: int) -> float | None:
     return None if match[2] is not None and int(match[2]) != high else float(match[1])
 
 
-def _score_in(members: Mapping[str, Any]) -> float | None:
+def _score_in(members: Mapping[str, Any], high: int) -> float | None:
     value: Any = members.get("score")
     if isinstance(value, str) and (alone := _ALONE.fullmatch(value.strip())):
-        value = float(alone[1])
+        value = _numeral(alone, high)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and abs(value) < 1e6 else None
 

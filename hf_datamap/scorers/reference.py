@@ -87,8 +87,8 @@ class ReferenceScorer(Scorer):
         references, response = task.payload
         if task.given is not None:
             references = (str(task.given.value),)
-        found = [await self.similarity.compare(reference, response) for reference in references]
-        return Answer(max(value for value, _ in found), sum(sent for _, sent in found))
+        compared = [await self.similarity.compare(reference, response) for reference in references]
+        return Answer(max(value for value, _ in compared), sum(tokens for _, tokens in compared))
 
     def combine(self, example: Example, answers: Sequence[Answer | str]) -> list[Score]:
         """One similarity per response."""

@@ -276,28 +276,28 @@ class _Local:
             for name in items[0]
         }
 
-    def _pick(self, found: Any, config: Any) -> Tensor:  # noqa: ANN401 - a transformers output
+    def _pick(self, outputs: Any, config: Any) -> Tensor:  # noqa: ANN401 - a transformers output
         """The numbers that ``output`` names, shape (batch,).
 
         Raises:
             ScorerError: it names none, or several are left.
         """
-        names = [name for name, value in found.items() if hasattr(value, "shape") and value.ndim in (1, 2)]
+        names = [name for name, value in outputs.items() if hasattr(value, "shape") and value.ndim in (1, 2)]
         labels = {str(label): int(place) for place, label in (config.id2label or {}).items()}
         entry = _ENTRY.match(self.output or "")
         if self.output in names or (entry and entry[1] in names):
-            value = found[entry[1] if entry else self.output]
+            value = outputs[entry[1] if entry else self.output]
             if entry and value.ndim == 2 and int(entry[2]) < value.shape[1]:
                 return value[:, int(entry[2])]  # type: ignore[no-any-return] # transformers outputs are untyped
         else:
-            value = found["logits"]
+            value = outputs["logits"]
             if self.output is not None and self.output in labels:
                 return value[:, labels[self.output]]  # type: ignore[no-any-return]
             if self.output is not None:
                 value = None
         if value is not None and (value.ndim == 1 or value.shape[1] == 1):
             return value.reshape(len(value))  # type: ignore[no-any-return]
-        shapes = ", ".join(f"{name} {tuple(found[name].shape[1:])}" for name in names)
+        shapes = ", ".join(f"{name} {tuple(outputs[name].shape[1:])}" for name in names)
         asked = f"no single number {self.output!r}" if self.output else "several numbers"
         own = (
             ""
@@ -459,7 +459,7 @@ class _TEI(_Served):
         return Answer(_finite(self._one(numbers)))
 
     def _one(self, numbers: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
-        wanted = self.output if self.output is not None else next(iter(numbers)) if len(numbers) == 1 else ""
-        if wanted not in numbers:
+        label = self.output if self.output is not None else next(iter(numbers)) if len(numbers) == 1 else ""
+        if label not in numbers:
             raise ScorerError(f"{self.endpoint.model} gives {', '.join(numbers)}: name one with output=")
-        return numbers[wanted]
+        return numbers[label]

@@ -73,6 +73,13 @@ def test_an_answer_that_talks_about_thoughts_is_left_alone(text):
     assert split_thoughts(text) == ("", text)
 
 
+@pytest.mark.parametrize("end", ["<|im_end|>", "</s>", " <|eot_id|>\n", "<end_of_turn>", "<|end|><|endoftext|>"])
+def test_control_tokens_at_the_end_are_no_answer(end):
+    assert split_thoughts(f"an apple{end}") == ("", "an apple")
+    assert split_thoughts(f"<think>hm</think>an apple{end}") == ("hm", "an apple")
+    assert split_thoughts(f"`{end.strip()}` ends a turn.") == ("", f"`{end.strip()}` ends a turn.")
+
+
 def test_thoughts_between_and_again():
     assert split_thoughts("<think>a</think><think>b</think>an apple") == ("a\nb", "an apple")
     assert split_thoughts("Sure.\n<think>a</think>\nan apple") == ("a", "Sure.\nan apple")

@@ -122,3 +122,11 @@ def test_the_audit_reports_them():
     assert dm.audit(Dataset.from_list(rows), fail_on="judge_directed>1%").passed is False
     assert "speaks to a judge" in finding.title
     assert json.dumps(finding.evidence[0])
+
+
+def test_the_audit_reports_thoughts_in_responses():
+    rows = [{"prompt": f"Question {i}?", "chosen": f"Answer {i}.", "rejected": f"No {i}."} for i in range(40)]
+    rows[3]["chosen"] = "<think>\nHm, what is it?\n</think>\n\nAnswer 3."
+    report = dm.audit(Dataset.from_list(rows))
+    (finding,) = [finding for finding in report.findings if finding.check == "thoughts"]
+    assert finding.rows.tolist() == [3]

@@ -38,6 +38,7 @@ MEASURES: Final[Mapping[str, str]] = {
     "repetitive": "share of rows with a response that repeats itself",
     "refused": "share of rows with a refusal",
     "judge_directed": "share of rows with a response that speaks to a judge",
+    "thoughts": "share of rows with a response that holds the model's thoughts",
     "wrong_language": "share of rows with a response in another language than its prompt and its siblings",
     "swapped": "share of rows with a response that answers another row's prompt",
     "unreadable": "share of rows that the layout cannot read",

@@ -15,6 +15,7 @@ from hf_datamap.curate.texts.style import HEADING, LIST_ITEM, breaks_off, refuse
 from hf_datamap.curate.texts.words import Words, shingles, words
 from hf_datamap.data.example import Example
 from hf_datamap.data.view import DatasetView
+from hf_datamap.engine.reply import split_thoughts
 from hf_datamap.errors import RowError
 from hf_datamap.scorers.judge_directed import find_judge_directed
 
@@ -70,7 +71,7 @@ class ResponseFacts:
         words: number of words.
         style: numbers that say how it looks: ``length`` (characters), ``lists`` (list items), ``headings``.
         flags: by name of a check (empty, truncated, repetitive, refused, judge_directed,
-            wrong_language), whether it holds.
+            thoughts, wrong_language), whether it holds.
         word_sets: distinct words.
     """
 
@@ -187,6 +188,7 @@ def _batch_facts(first: int, batch: Sequence[Example | RowError]) -> dict[str, n
         "flag repetitive": _repetitive(response_words, long & (sizes < 0.25 * response_words.counts)),
         "flag refused": np.array([refuses(text) for text in responses], bool),
         "flag judge_directed": np.array([any(find_judge_directed(text)) for text in responses], bool),
+        "flag thoughts": np.array([bool(split_thoughts(text)[0]) for text in responses], bool),
         "flag wrong_language": _wrong_language(prompt_words, response_words, row_of, prompts, responses),
         "response buckets": buckets,
         "response sizes": sizes,

@@ -42,6 +42,14 @@ _FLAGS: Final = (
         "to be trusted. Look at them; in data about judging they may be in place.",
     ),
     (
+        "thoughts",
+        "a response that holds the model's thoughts",
+        0.0,
+        0.5,
+        "They stand in <think> or another form within the text: scores of constraints and lengths count them, and "
+        "training on them teaches thinking aloud. ConstraintScorer(strip_thoughts=True) scores without them.",
+    ),
+    (
         "wrong_language",
         "a response in the wrong language",
         0.0,
