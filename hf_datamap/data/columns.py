@@ -58,6 +58,10 @@ SCHEMA: Final = pa.schema(
     ]
 )
 
+#: What a float32 column holds, and the score whose square it holds: variance is a mean of squares.
+LARGEST_FLOAT: Final = 3.4e38
+LARGEST_SCORE: Final = 1.8e19
+
 OK: Final = "ok"
 PARTIAL: Final = "partial"
 FAILED: Final = "failed"

@@ -74,6 +74,23 @@ class ParquetSplit:
     files: list[str]
 
 
+def joined_files(source: str | Path, split: str | None = None) -> list[str]:
+    """Return the names of the files that one split of a local folder is read from, relative to it; else none.
+
+    Folders with a card that declares its files, and those that ``save_to_disk`` wrote, say for themselves.
+    """
+    path = Path(source).expanduser()
+    if not path.is_dir() or any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        return []
+    if _card_configs(path):
+        return []
+    for folder in (path / "data", path):
+        if splits := data_files(folder):
+            name = re.sub(r"\[.*\]$", "", split or ("train" if "train" in splits else next(iter(splits))))
+            return [str(file.relative_to(path)) for file in splits.get(name, [])]
+    return []
+
+
 def parquet_split(
     source: str | Path, split: str | None = None, config: str | None = None, revision: str | None = None
 ) -> ParquetSplit | None:

@@ -17,7 +17,7 @@ from hf_datamap.data import columns
 from hf_datamap.data.detect import detect_layout
 from hf_datamap.data.example import Example
 from hf_datamap.data.independence import has_order
-from hf_datamap.data.labels import RULES
+from hf_datamap.data.labels import NEEDS_TEXTS, RULES
 from hf_datamap.data.layout import Layout
 from hf_datamap.data.paths import parse_path, parse_paths
 from hf_datamap.errors import LayoutError, MapError, RowError
@@ -197,7 +197,9 @@ class DatasetView:
         layout = self.layout
         if layout is None or not (layout.annotations or layout.label == "order"):
             return None
-        matrix = self._columnar(layout)
+        # What the number of a class means, and which text is repeated, is seen row by row only.
+        by_row = bool(layout.classes) or layout.label in NEEDS_TEXTS
+        matrix = None if by_row else self._columnar(layout)
         if matrix is None:
             lists = [
                 example.annotations if isinstance(example, Example) else None
@@ -218,6 +220,30 @@ class DatasetView:
         if len(cells) < 2 or any(cell is None or not _is_number(cell.type) for cell in cells):
             return None
         return np.column_stack([np.asarray(cell.cast(pa.float64()).to_numpy()) for cell in cells])
+
+    @cached_property
+    def response_lengths(self) -> np.ndarray:
+        """Characters of each response, shape (rows, responses), NaN where there is none.
+
+        Counted in the columns where responses are plain texts; only nested ones are read row by row.
+        """
+        paths = self.layout.responses if self.layout else ()
+        if len(paths) == 1 and "[]" in paths[0]:
+            lists = self._lists(paths[0])
+            if lists is not None and _is_text(lists.type.value_type):
+                lengths = pc.utf8_length(lists.flatten()).cast(pa.float64())
+                return columns.padded(pa.ListArray.from_arrays(_offsets(lists), lengths))
+        cells = [self._field(path) for path in paths if "[]" not in path]
+        if cells and len(cells) == len(paths) and all(cell is not None and _is_text(cell.type) for cell in cells):
+            return np.column_stack([pc.utf8_length(cell).cast(pa.float64()).to_numpy() for cell in cells])
+        rows = [
+            [None if text is None else len(text) for text in example.responses]
+            if isinstance(example, Example)
+            else None
+            for _, batch in self.batches()
+            for example in batch
+        ]
+        return columns.padded(pa.array(rows, pa.list_(pa.float64()))) if rows else np.full((self.rows, 0), np.nan)
 
     @cached_property
     def constraint_counts(self) -> np.ndarray | None:

@@ -14,7 +14,6 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-from scipy.special import ive
 
 from hf_datamap.data import columns
 from hf_datamap.datamap.noise import float64s, observed_variance, score_counts
@@ -203,6 +202,8 @@ _Likelihood = tuple[np.ndarray, np.ndarray]
 
 def _variance_likelihood(variance: np.ndarray, noise: np.ndarray, counts: np.ndarray, grid: np.ndarray) -> _Likelihood:
     """Density of the observed variance for each true one: shape (rows, grid)."""
+    from scipy.special import ive
+
     x = (counts * variance / noise)[:, None] + 1e-12
     noncentral = (counts / noise)[:, None] * grid + 1e-9
     free = (counts - 1.0)[:, None]

@@ -30,7 +30,6 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 import numpy as np
-from scipy.special import chndtr, ndtr
 
 #: Variance of a score under which the scorer has no noise.
 NO_NOISE: Final = 1e-12
@@ -148,6 +147,8 @@ def probability_below(
     Returns:
         float64 of shape (rows,); 0 or 1 where there is no noise.
     """
+    from scipy.special import chndtr  # not on the path of those who do not ask for probabilities
+
     s2 = np.maximum(noise, NO_NOISE)
     boundary = np.maximum(boundary, 0.0)
     sure = (variance.astype(np.float32) <= np.asarray(boundary, np.float32)).astype(np.float64)
@@ -165,6 +166,8 @@ def probability_above(mean: np.ndarray, noise: np.ndarray, counts: np.ndarray, b
         counts: shape (rows,), number of valid scores N.
         boundary: in score units.
     """
+    from scipy.special import ndtr
+
     gap = mean.astype(np.float64) - boundary
     spread = np.sqrt(np.maximum(noise, NO_NOISE) / np.maximum(counts, 1))
     return np.asarray(np.where(noise > NO_NOISE, ndtr(gap / spread), (gap > 0).astype(np.float64)))

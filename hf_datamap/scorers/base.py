@@ -15,7 +15,9 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, Self, TypeAlias, runtime_checkable
 
+from hf_datamap.data import columns
 from hf_datamap.data.example import Example
+from hf_datamap.engine.adaptations import recorded_adaptations
 from hf_datamap.engine.task import JSON, Answer, Job, Score, Task
 from hf_datamap.errors import DataMapError, EndpointError, Overloaded, RowError, ScorerError, Unanswered
 
@@ -28,7 +30,6 @@ Scores: TypeAlias = "Sequence[Score | float | None]"
 
 _MISSING: Final = "the response is missing"
 _LONGEST_REPR: Final = 100  # characters of what stands in the brackets of a repr
-_LARGEST: Final = 3.4e38  # what a float32 column holds
 CONCURRENT_CALLS: Final = 64  # of an async `score`, which waits for something else most of the time
 
 
@@ -208,6 +209,10 @@ class Scorer(Job):
         """What it has found out about itself (a panel: how far its members agree), for ``datamap.json``."""
         return {}
 
+    def sent_otherwise(self) -> Mapping[str, JSON]:
+        """What was sent otherwise than the identity says, since the endpoint takes it in no other way."""
+        return recorded_adaptations(self) if self.way is Way.ENGINE else {}
+
     # Variants, and the end
 
     def swapped(self) -> Self | None:
@@ -255,7 +260,7 @@ def _is_finite(value: object) -> bool:
         number = float(value)  # type: ignore[arg-type] # anything that is a number, numpy's too
     except (TypeError, ValueError):
         return False
-    return abs(number) <= _LARGEST  # false for NaN
+    return abs(number) <= columns.LARGEST_FLOAT  # false for NaN
 
 
 def short_name(class_name: str, identity: Mapping[str, JSON]) -> str:

@@ -15,20 +15,14 @@ from hf_datamap.engine import config
 from hf_datamap.errors import ScorerError, did_you_mean
 from hf_datamap.scorers.base import Scorer
 from hf_datamap.scorers.columns import ColumnScorer
-from hf_datamap.scorers.constraints.scorer import ConstraintScorer, Mode
-from hf_datamap.scorers.embedders import DEFAULT_EMBEDDER, RougeL, SentenceEmbedder, ServedEmbedder, Similarity
-from hf_datamap.scorers.judge import LLMJudge
-from hf_datamap.scorers.local import LocalJudge
-from hf_datamap.scorers.pairwise import PairwiseJudge
-from hf_datamap.scorers.panel import Panel
-from hf_datamap.scorers.reference import ReferenceScorer
-from hf_datamap.scorers.reward import RewardModel
-from hf_datamap.scorers.writers import ReferenceWriter
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features, IterableDataset
 
     from hf_datamap.data.layout import Layout
+    from hf_datamap.scorers.constraints.scorer import Mode
+    from hf_datamap.scorers.embedders import Similarity
+    from hf_datamap.scorers.reference import ReferenceScorer
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +100,12 @@ def parse_scorer(text: str, options: Mapping[str, Any] | None = None, **judge: A
     members = [factory(options) for factory in factories]
     if not is_panel:
         return members[0]
+    from hf_datamap.scorers.panel import Panel
+
     return Panel(members, **{name: value for name, value in options.items() if name in _PANEL_OPTIONS})
 
 
+# Scorers are imported where they are made: scores that ship with the data need no HTTP client, no constraints.
 def _factory(text: str, judge: Mapping[str, Any]) -> _Factory:
     kind, _, rest = text.partition(":")
     if rest and kind in _WITH_MODEL:
@@ -116,6 +113,8 @@ def _factory(text: str, judge: Mapping[str, Any]) -> _Factory:
     if kind.partition("@")[0] == "reference":
         return _reference(text, text.removeprefix("reference").removeprefix(":"), judge)
     if kind == "constraints" and rest in ("", "strict", "loose"):
+        from hf_datamap.scorers.constraints.scorer import ConstraintScorer
+
         mode: Mode = "loose" if rest == "loose" else "strict"
         return _Factory(text, lambda **own: ConstraintScorer(mode, **own), _options_of(ConstraintScorer))
     if kind == "columns":
@@ -132,11 +131,16 @@ def _options_of(make: Callable[..., Any]) -> frozenset[str]:
 
 def _judge(text: str, model: str, judge: Mapping[str, Any]) -> _Factory:
     """``MODEL``."""
+    from hf_datamap.scorers.judge import LLMJudge
+
     return _Factory(text, lambda **own: LLMJudge(model, **{**judge, **own}), _options_of(LLMJudge))
 
 
 def _local(text: str, path: str, judge: Mapping[str, Any]) -> _Factory:
     """``PATH``."""
+    from hf_datamap.scorers.judge import LLMJudge
+    from hf_datamap.scorers.local import LocalJudge
+
     shared = {name: value for name, value in judge.items() if name not in _NOT_BY_NAME}
     options = _options_of(LocalJudge) | _options_of(LLMJudge)
     return _Factory(text, lambda **own: LocalJudge(path, **{**shared, **own}), options)
@@ -144,6 +148,8 @@ def _local(text: str, path: str, judge: Mapping[str, Any]) -> _Factory:
 
 def _pairwise(text: str, model: str, judge: Mapping[str, Any]) -> _Factory:
     """``MODEL``; of a judge's options those that a comparison has."""
+    from hf_datamap.scorers.pairwise import PairwiseJudge
+
     options = _options_of(PairwiseJudge)
     if unknown := sorted(judge.keys() - options - _NOT_BY_NAME):
         raise ScorerError(f"{text} has no option {', '.join(unknown)}; its options: {', '.join(sorted(options))}")
@@ -152,6 +158,8 @@ def _pairwise(text: str, model: str, judge: Mapping[str, Any]) -> _Factory:
 
 def _reward(text: str, name: str, judge: Mapping[str, Any]) -> _Factory:
     """``MODEL[@URL]``."""
+    from hf_datamap.scorers.reward import RewardModel
+
     served = _SERVED.match(name)
     model, url = served.groups() if served else (name, None)
     shared = {key: value for key, value in judge.items() if served and key == "max_in_flight"}
@@ -168,6 +176,10 @@ _WITH_MODEL: Final[Mapping[str, Callable[[str, str, Mapping[str, Any]], _Factory
 
 def _reference(text: str, name: str, judge: Mapping[str, Any]) -> _Factory:
     """``[COLUMN][@EMBEDDER[@URL]]``."""
+    from hf_datamap.scorers.embedders import DEFAULT_EMBEDDER, RougeL, SentenceEmbedder, ServedEmbedder
+    from hf_datamap.scorers.reference import ReferenceScorer
+    from hf_datamap.scorers.writers import ReferenceWriter
+
     column, _, embedder = name.partition("@")
     served = _SERVED.match(embedder)
     by_words = embedder.lower() in ("rouge-l", "rougel")

@@ -118,12 +118,18 @@ def table_of(outcomes: Sequence[Outcome], scorer: Scorer) -> pa.Table:
     if scorer.rationales:
         more.append([[_storable(score.rationale) for score in scores] for scores in scored])
     more += [
-        [[score.parts[place].value if score.parts else None for score in scores] for scores in scored]
+        [[_part_value(score, place) for score in scores] for scores in scored]
         for place in range(len(scorer.part_names))
     ]
     for field, values in zip(list(schema_of(scorer))[len(columns.SCORE_SCHEMA) :], more, strict=True):
         table = table.append_column(field, pa.array(values, field.type))
     return table
+
+
+def _part_value(score: Score, place: int) -> float | None:
+    """One of the scores that a score is made of, as a float32 column holds it."""
+    value = score.parts[place].value if score.parts else None
+    return value if value is not None and abs(value) <= columns.LARGEST_FLOAT else None
 
 
 def _storable(text: str | None) -> str | None:
@@ -199,6 +205,13 @@ def _response_counts(table: pa.Table, layout: Layout | None) -> np.ndarray | Non
 
 def _table(values: np.ndarray, lengths: np.ndarray, noise: np.ndarray, errors: dict[int, str]) -> pa.Table:
     """The score columns; ``errors`` has the rows that have one."""
+    too_large = np.abs(values) > columns.LARGEST_SCORE  # false for NaN
+    if too_large.any():
+        values, errors = np.where(too_large, np.nan, values), dict(errors)
+        for row in np.flatnonzero(too_large.any(axis=1)).tolist():
+            places = ", ".join(str(place + 1) for place in np.flatnonzero(too_large[row]))
+            reason = f"response {places}: a score beyond {columns.LARGEST_SCORE:.2g}, whose variance no column holds"
+            errors[row] = "; ".join(filter(None, [errors.get(row, ""), reason]))
     mean, variance = columns.moments(values)
     is_response = np.arange(values.shape[1]) < lengths[:, None]  # not padding
     valid = (np.isfinite(values) & is_response).sum(axis=1)

@@ -11,12 +11,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from datasets import Dataset
 
+from hf_datamap.data.columns import padded
 from hf_datamap.data.detect import detect_layout
 from hf_datamap.data.known_layouts import KNOWN
 from hf_datamap.data.layout import Layout
+from hf_datamap.data.view import DatasetView
 from hf_datamap.errors import LayoutError, RowError
 from tests.data.rows import CASES
 
@@ -63,6 +67,18 @@ def test_batches_rows_and_streams_agree(case):
     assert [layout.read(row) for row in stream] == expected
     assert [layout.read(row) for row in case["rows"]] == expected, "the rows before they became a dataset"
     assert Layout.from_json(layout.to_json()) == layout
+
+
+@pytest.mark.parametrize("case", [case for case in READINGS if "refused" not in case], ids=lambda case: case["name"])
+def test_labels_read_as_columns_are_those_read_row_by_row(case):
+    ds = dataset(case["rows"])
+    view = DatasetView(ds)
+    lists = [example.annotations or [] for example in view.layout.read_batch(ds.with_format("arrow")[:])]
+    rows = padded(pa.array(lists, pa.list_(pa.float64())))
+    by_column = view.annotations
+    assert np.isfinite(rows).any() == (by_column is not None)
+    if by_column is not None:
+        np.testing.assert_array_equal(by_column, rows)
 
 
 @pytest.mark.parametrize("case", [case for case in READINGS if "refused" in case], ids=lambda case: case["name"])
