@@ -66,6 +66,7 @@ lint: $(VENV)/.extras
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	cd space && PYTHONPATH=. $(abspath $(BIN))/lint-imports
 	cd space && $(abspath $(BIN))/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache/space app.py mapspace
 
 bench: $(VENV)/.extras $(if $(NEEDS_PEERS),peers)

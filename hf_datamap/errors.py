@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class DataMapError(Exception):
     """Base of every error this package raises on purpose."""
@@ -36,6 +39,10 @@ class EndpointError(ScorerError):
     """An endpoint refuses every request alike (wrong key, unknown model, not reachable): work stops at once."""
 
 
+class StoreError(DataMapError):
+    """The score store cannot be opened, read or written; what was bought before is still in it."""
+
+
 class BudgetError(DataMapError):
     """A budget is malformed."""
 
@@ -66,11 +73,14 @@ class Unanswered(DataMapError):  # noqa: N818 - says what happened to a task, no
     Args:
         reason: what happened.
         spent: tokens sent and received all the same.
+        refused_as: the endpoint's words where every request may meet the same refusal; when the first few do, the run
+            stops. Empty where only this task is concerned.
     """
 
-    def __init__(self, reason: str, spent: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, reason: str, spent: tuple[int, int] = (0, 0), *, refused_as: str = "") -> None:
         super().__init__(reason)
         self.spent = spent
+        self.refused_as = refused_as
 
 
 class Overloaded(DataMapError):  # noqa: N818
@@ -106,3 +116,16 @@ class SelectionError(DataMapError):
 
 class Interrupted(DataMapError):  # noqa: N818
     """A run was stopped before its end; what was answered is in the store."""
+
+
+def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
+    """Return the end of a message about a mistyped name: the one that was most likely meant, and nothing else.
+
+    Args:
+        name: what was written.
+        names: what could have been.
+        otherwise: what to say when none of them is like it.
+    """
+    by_folded = {known.casefold(): known for known in names}
+    close = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
+    return f"Did you mean {by_folded[close[0]]}?" if close else otherwise

@@ -23,13 +23,13 @@ def build(source: str | None = None) -> gr.Blocks:
     Args:
         source: a folder, or a dataset id of the Hub; what the environment names if None.
     """
-    from mapspace.app import Home
+    from mapspace.app import StartMap
     from mapspace.ui import page
 
     folder, dataset = os.environ.get("HF_DATAMAP_DIR") or None, os.environ.get("HF_DATAMAP_DATASET") or None
     if source is not None:
         folder, dataset = (source, None) if Path(source).is_dir() else (None, source)
-    return page(Home(dataset, folder, os.environ.get("HF_DATAMAP_AGAINST") or None))
+    return page(StartMap(dataset, folder, os.environ.get("HF_DATAMAP_AGAINST") or None))
 
 
 def _lean() -> None:
@@ -45,6 +45,15 @@ def _lean() -> None:
         libc.mallopt(-8, 2)  # M_ARENA_MAX
 
 
+def _without_proxy(host: str | None) -> None:
+    """Reach this machine without the proxy of the environment: Gradio asks its own server whether it has started."""
+    local = ["127.0.0.1", "localhost", "::1", "0.0.0.0", *([host] if host else [])]  # noqa: S104 - names, nothing binds
+    for name in ("no_proxy", "NO_PROXY"):
+        before = os.environ.get(name, os.environ.get(name.swapcase(), ""))
+        if before != "*":
+            os.environ[name] = ",".join([*(part for part in before.split(",") if part), *local])
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Start the app and serve until stopped."""
     parser = argparse.ArgumentParser(description="Show an Alignment Data Map.")
@@ -53,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=None, help="port to listen on")
     options = parser.parse_args(argv)
     _lean()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that files of this process are deleted
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that files are deleted
+    _without_proxy(options.host)
     blocks = build(options.source)
     from mapspace.ui import LAUNCH
 

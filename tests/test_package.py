@@ -88,12 +88,6 @@ LONGEST = 60  # lines, the docstring included
 LONG_BEFORE = {
     "cli/_batch.py:run_batch",
     "cli/map.py:command",
-    "curate/audit/__init__.py:audit",
-    "curate/audit/labels.py:suspects",
-    "curate/pairs.py:to_pairs",
-    "curate/select.py:select",
-    "generate/rejection.py:rejection_sampling",
-    "generate/tree_search.py:tree_search",
     "publish/push.py:push_to_hub",
     "scoring/annotate.py:annotate",
     "scoring/files.py:annotate_files",

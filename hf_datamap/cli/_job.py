@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from hf_datamap.data import Layout
-    from hf_datamap.engine.budget import Prices
+    from hf_datamap.engine.budget import Budget, Prices
     from hf_datamap.scorers.base import Scorer
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -23,9 +23,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def _list_scorers(context: click.Context, _: click.Parameter, value: str) -> str:
     """``--scorer help``, whatever else is missing."""
     if value == "help":
-        from hf_datamap.scorers.registry import WAYS
+        from hf_datamap.scorers.registry import SPELLINGS
 
-        click.echo(f"auto                 what fits the data\n{WAYS}")
+        click.echo(f"auto                 what fits the data\n{SPELLINGS}")
         context.exit()
     return value
 
@@ -72,7 +72,7 @@ def job_options(function: Function) -> Function:
 
 
 @dataclass(frozen=True)
-class Job:
+class ScoringJob:
     """A dataset with its layout and its scorer, opened from the command line."""
 
     ds: Dataset
@@ -82,54 +82,87 @@ class Job:
     source: dict[str, Any]
 
     @classmethod
-    def open(cls, source: str, **given: Any) -> Job:  # noqa: ANN401 - the options above
+    def open(cls, source: str, **given: Any) -> ScoringJob:  # noqa: ANN401 - the options above
         """Open the source, find its layout, make the scorer, and say on stderr which. Options not given are not set."""
+        options: defaultdict[str, Any] = defaultdict(lambda: None, given)
+        check_options(options)
+        return cls.load(source, options, named_scorer(options))
+
+    @classmethod
+    def load(cls, source: str, given: Mapping[str, Any], scorer: Scorer | None) -> ScoringJob:
+        """The same with a scorer that is made already (see `named_scorer`), before anything is read."""
         from hf_datamap.data.group_rows import group_rows
         from hf_datamap.data.load import load_source
-        from hf_datamap.scorers.registry import parse_scorer
 
         options: defaultdict[str, Any] = defaultdict(lambda: None, given)
-        parse_prices(options["price"])
-        if options["scorer"] != "auto":
-            # Wrong spellings show before anything is read.
-            _check_url(options["scorer"], options["base_url"])
-            parse_scorer(options["scorer"], scorer_options(options["option"] or ()), **_judge(options))
         ds = load_source(source, options["split"], options["config"], options["revision"])
         if options["group"]:
             ds = group_rows(ds)
         if options["limit"]:
             ds = ds.select(range(min(options["limit"], len(ds))))
-        return cls.on(ds, source, **given)
+        return cls.of(ds, source, options, scorer)
 
     @classmethod
-    def on(cls, ds: Dataset, source: str, **given: Any) -> Job:  # noqa: ANN401 - the options above
-        """The same for a dataset, or the first rows of one, that is open already."""
-        from hf_datamap.data import choose_layout, detect_layout
-        from hf_datamap.scorers.auto import describe_auto
-        from hf_datamap.scorers.registry import parse_scorer
+    def of(cls, ds: Dataset, source: str, given: Mapping[str, Any], scorer: Scorer | None) -> ScoringJob:
+        """The same for a dataset, or the first rows of one, that is open already.
+
+        Args:
+            ds: the dataset.
+            source: its name.
+            given: the options above.
+            scorer: the one that `named_scorer` made; None for what fits the data.
+        """
+        from hf_datamap.data.dataset import find_layout
 
         options: defaultdict[str, Any] = defaultdict(lambda: None, given)
-        prices = parse_prices(options["price"])
-        if options["layout"]:
-            layout = choose_layout(ds, options["layout"])
-        else:
-            layout = detect_layout(ds.features, sample=ds.select(range(min(8, len(ds)))).to_list())
+        # What fits the data may take images (scores that ship with it do); it is looked for before it is known.
+        layout = find_layout(ds, options["layout"] or None, images=scorer is None or scorer.takes_images)
         click.echo(f"layout {layout.name}: {layout.why}", err=True)
-        name = options["scorer"]
-        if name == "auto":
-            choice = describe_auto(layout)
-            name = choice.name
-            click.echo(f"scorer {choice.name}: {choice.why}", err=True)
-        scorer = parse_scorer(name, scorer_options(options["option"] or ()), **_judge(options))
-        where = {
-            "id": source,
-            "config": options["config"],
-            "split": options["split"],
-            "revision": options["revision"],
-            "group": options["group"] or None,
-            "limit": options["limit"],
-        }
-        return cls(ds, layout, scorer, prices, {k: v for k, v in where.items() if v is not None})
+        names = ("config", "split", "revision", "group", "limit")
+        record = {"id": source, **{name: options[name] for name in names if options[name]}}
+        scorer = scorer or _fitting_scorer(layout, options)
+        if layout.multimodal and not scorer.takes_images:
+            find_layout(ds, options["layout"] or None)  # says what to do about the images
+        return cls(ds, layout, scorer, parse_prices(options["price"]), record)
+
+    def budget(self, text: str | None, rate: float | None = None) -> Budget:
+        """Read ``--budget`` and ``--rate``."""
+        from hf_datamap.engine.budget import Budget
+
+        limits = Budget.parse(text, self.prices) if text else Budget(prices=self.prices)
+        return replace(limits, rate=rate)
+
+    def identity(self) -> dict[str, Any]:
+        """What a folder must hold the map of, for this job to write to it."""
+        return {"scorer": dict(self.scorer.identity), "source": self.source}
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse what is wrong whatever the data is.
+
+    Raises:
+        UsageError: it is.
+    """
+    parse_prices(options["price"])
+    if options["scorer"] != "auto":
+        _check_url(options["scorer"], options["base_url"])
+
+
+def named_scorer(options: Mapping[str, Any]) -> Scorer | None:
+    """The scorer that ``--scorer`` names; None for ``auto``."""
+    from hf_datamap.scorers.registry import parse_scorer
+
+    if options["scorer"] == "auto":
+        return None
+    return parse_scorer(options["scorer"], scorer_options(options["option"] or ()), **_judge(options))
+
+
+def _fitting_scorer(layout: Layout, options: Mapping[str, Any]) -> Scorer:
+    from hf_datamap.scorers.registry import describe_auto, parse_scorer
+
+    choice = describe_auto(layout)
+    click.echo(f"scorer {choice.name}: {choice.why}", err=True)
+    return parse_scorer(choice.name, scorer_options(options["option"] or ()), **_judge(options))
 
 
 def parse_prices(text: str | None) -> Prices | None:
@@ -152,18 +185,18 @@ def _check_url(scorer: str, url: str | None) -> None:
         raise click.UsageError(f"--base-url is a judge's endpoint; a reward model that is served is {scorer}@{url}")
 
 
-def scorer_options(words: Sequence[str]) -> dict[str, Any]:
+def scorer_options(assignments: Sequence[str]) -> dict[str, Any]:
     """Read ``NAME=VALUE``: JSON where it is JSON, else text."""
-    found: dict[str, Any] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
+    options: dict[str, Any] = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
         if not equals or not name:
-            raise click.UsageError(f"-o takes NAME=VALUE, for example -o max_tokens=4096, not {word!r}")
+            raise click.UsageError(f"-o takes NAME=VALUE, for example -o max_tokens=4096, not {text!r}")
         try:
-            found[name.strip().replace("-", "_")] = json.loads(value)
+            options[name.strip().replace("-", "_")] = json.loads(value)
         except ValueError:
-            found[name.strip().replace("-", "_")] = value
-    return found
+            options[name.strip().replace("-", "_")] = value
+    return options
 
 
 def _judge(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from hf_datamap.cli.terminal import print_file
+
 _EXAMPLES = """\b
 Examples:
   hf-datamap card my-map                                  the card of a folder
@@ -30,30 +32,30 @@ def command(
 
     Exit code 1: the Hub would refuse the card; why is on stderr.
     """
-    from hf_datamap.publish.card import problems
+    from hf_datamap.publish.card import card_problems
 
     card = _read(path) if path.is_file() else _card(path, repo, config, _read(merge) if merge else None)
-    found = problems(card)
+    problems = card_problems(card)
     if as_json:
-        click.echo(json.dumps({"card": card, "problems": found}))
+        click.echo(json.dumps({"card": card, "problems": problems}))
     elif path.is_dir():
-        click.echo(card, nl=False)
-    for problem in found:
+        print_file(card)
+    for problem in problems:
         click.echo(problem, err=True)
-    if path.is_file() and not found:
+    if path.is_file() and not problems:
         click.echo(f"{path}: the Hub would accept this card", err=True)
-    context.exit(1 if found else 0)
+    context.exit(1 if problems else 0)
 
 
 def _card(folder: Path, repo: str | None, config: str, existing: str | None) -> str:
     """The card of a folder as it is, or as a push to a repository would make it."""
     from hf_datamap.publish import load
-    from hf_datamap.publish.card import Place, render
+    from hf_datamap.publish.card import CardTarget, render
     from hf_datamap.publish.push import preview_card
 
     ds, data_map = load(folder)
     if repo is None:
-        return render(ds, data_map, existing=existing or "", place=Place(config=config))
+        return render(ds, data_map, existing=existing or "", target=CardTarget(config=config))
     readme = folder / "README.md"
     start = _read(readme) if readme.is_file() else None
     return preview_card(ds, repo, data_map=data_map, config_name=config, card=start, existing=existing)

@@ -28,25 +28,25 @@ _EXTRAS = {
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def command(base_url: str | None, *, as_json: bool) -> None:
     """Show which extras, endpoint, store and token are there. No secret is printed."""
-    found = {**_versions(), **_extras(), **_endpoint(base_url), **_store(), **_hub()}
+    checks = {**_versions(), **_extras(), **_endpoint(base_url), **_store(), **_hub()}
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(checks, indent=2))
         return
-    width = max(map(len, found))
-    for name, value in found.items():
+    width = max(map(len, checks))
+    for name, value in checks.items():
         click.echo(f"{name:<{width}}  {value}")
 
 
 def _versions() -> dict[str, str]:
-    from hf_datamap import __version__
+    from hf_datamap.engine.config import __version__
 
-    found = {"hf_datamap": __version__, "python": platform.python_version()}
+    versions = {"hf_datamap": __version__, "python": platform.python_version()}
     for package in _CORE:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "MISSING: pip install hf_datamap"
-    return found
+            versions[package] = "MISSING: pip install hf_datamap"
+    return versions
 
 
 def _extras() -> dict[str, str]:

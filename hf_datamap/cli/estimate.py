@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hf_datamap.cli._job import Job, job_options
+from hf_datamap.cli._job import ScoringJob, job_options
 
 _EXAMPLES = """\b
 Examples:
@@ -20,8 +20,8 @@ Examples:
 @job_options
 def command(source: str, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - the options of a job
     """Say how many requests and tokens a map of SOURCE would take, without sending any."""
-    from hf_datamap.scoring.annotate import estimate
+    from hf_datamap.scoring.estimate import estimate
 
-    job = Job.open(source, **options)
-    found = estimate(job.ds, job.scorer, layout=job.layout, prices=job.prices)
-    click.echo(json.dumps(found.summary(), indent=2) if as_json else str(found))
+    job = ScoringJob.open(source, **options)
+    requests = estimate(job.ds, job.scorer, layout=job.layout, prices=job.prices)
+    click.echo(json.dumps(requests.summary(), indent=2) if as_json else str(requests))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from hf_datamap.cli._source import check_new, open_source, read_layout, scored, source_options, write_parquet
+from hf_datamap.cli.options import OVERWRITE, out_folder, source_options
+from hf_datamap.cli.sources import check_new, open_source, read_layout, scored, write_parquet, written_folder
 
 _EXAMPLES = """\b
 Examples:
@@ -20,7 +21,8 @@ Examples:
 
 @click.command(epilog=_EXAMPLES)
 @source_options
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder to write.")
+@out_folder()
+@OVERWRITE
 @click.option("--contrast", help="high, low, mixed, or constraint counts like 4,2.")
 @click.option("--pairing", type=click.Choice(["all", "best_worst", "best_sweet"]), help="Which responses meet.")
 @click.option("--labels", type=click.Choice(["auto", "data", "scores"]), default="auto", show_default=True,
@@ -40,6 +42,7 @@ def command(
     layout_text: str | None,
     limit: int | None,
     out: Path,
+    overwrite: bool,
     contrast: str | None,
     pairing: str | None,
     labels: str,
@@ -53,17 +56,17 @@ def command(
     """Build prompt, chosen and rejected from N scored responses, with margin, shared prefix and difficulty."""
     from hf_datamap.curate.pairs import pair_attributes, provenance, to_pairs
 
-    check_new(out)
-    wanted = _contrast(contrast)
+    check_new(out, "pairs.json", overwrite=overwrite)
+    wanted_contrast = _contrast(contrast)
     layout = read_layout(layout_text)
     ds = scored(open_source(source, splits, config, revision, limit), layout)
     if attributes:
         pairs = pair_attributes(ds, layout=layout)
-        told = {"pairs": sum(pairs.num_rows.values()) if isinstance(pairs.num_rows, dict) else pairs.num_rows}
+        record = {"pairs": sum(pairs.num_rows.values()) if isinstance(pairs.num_rows, dict) else pairs.num_rows}
     else:
         pairs = to_pairs(
             ds,
-            wanted,  # type: ignore[arg-type] # _contrast has checked it
+            wanted_contrast,  # type: ignore[arg-type] # _contrast has checked it
             pairing=pairing,  # type: ignore[arg-type] # click has checked it
             labels=labels,  # type: ignore[arg-type]
             quality=quality,  # type: ignore[arg-type]
@@ -72,10 +75,10 @@ def command(
             seed=seed,
             layout=layout,
         )
-        told = provenance(pairs) or {}
-    write_parquet(pairs, out / "data")
-    (out / "pairs.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    click.echo(json.dumps({**told, "out": str(out)}) if as_json else f"{told['pairs']:,} pairs in {out}")
+        record = provenance(pairs) or {}
+    with written_folder(out, "pairs.json", record) as new:
+        write_parquet(pairs, new / "data")
+    click.echo(json.dumps({**record, "out": str(out)}) if as_json else f"{record['pairs']:,} pairs in {out}")
 
 
 def _contrast(text: str | None) -> str | tuple[int, int] | None:

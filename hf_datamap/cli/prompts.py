@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hf_datamap.cli._job import parse_prices
+from hf_datamap.cli.options import OutputPath
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -31,9 +33,7 @@ Examples:
     "--k", default="4,5,6", show_default=True, help="Numbers of constraints, an equal share of prompts for each."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same prompts.")
-@click.option(
-    "--seeds", "source", help="Instructions to start from: Hub id, folder or file. Default: bundled IFEval requests."
-)
+@click.option("--seeds", "source", help="Seed prompts: Hub id, folder or file. Default: bundled IFEval requests.")
 @click.option("--split", help="Split of --seeds.")
 @click.option(
     "--bases", type=click.IntRange(min=1), help="How many different base prompts (default: a quarter of --n)."
@@ -52,7 +52,7 @@ Examples:
 @click.option("--budget", help="For --model: stop at '500 requests', '2M tokens' or '$5'; the rest is from templates.")
 @click.option("--price", metavar="IN,OUT", help="Dollars per million tokens sent and received.")
 @click.option("--witness", is_flag=True, help="Keep a response that meets all constraints, in a column.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help=".parquet or .jsonl file.")
+@click.option("--out", type=OutputPath(folder=False), required=True, help=".parquet or .jsonl file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def command(*, out: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - passed on by name
     """Make prompts with K verifiable constraints each; every one can be satisfied.
@@ -61,8 +61,9 @@ def command(*, out: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN40
     """
     from hf_datamap.data.load import load_source
     from hf_datamap.generate import prompts
+    from hf_datamap.generate.constraint_sets import balance_of
 
-    _check(out)
+    _check_output(out)
     options["embed"] = _embedder(options)
     writer = _writer(options)
     source, split, k = options.pop("source"), options.pop("split"), parse_sizes(options.pop("k"))
@@ -71,19 +72,21 @@ def command(*, out: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN40
     write_rows(ds, out)
     sizes = {str(size): count for size, count in sorted(Counter(ds["k"]).items())}
     bases, writers = len(set(ds["base"])), dict(Counter(ds["writer"]).most_common())
+    balance = balance_of(ds["instruction_id_list"])
     if as_json:
         constraints = dict(Counter(kind for ids in ds["instruction_id_list"] for kind in ids).most_common())
-        found: dict[str, Any] = {"out": str(out), "prompts": len(ds), "k": sizes, "bases": bases, "writers": writers}
-        found |= {"constraints": constraints, "usage": writer.usage.summary() if writer else None}
-        click.echo(json.dumps(found, indent=2))
+        summary: dict[str, Any] = {"out": str(out), "prompts": len(ds), "k": sizes, "bases": bases, "writers": writers}
+        summary["balance"] = {**asdict(balance), "ratio": balance.ratio}
+        summary |= {"constraints": constraints, "usage": writer.usage.summary() if writer else None}
+        click.echo(json.dumps(summary, indent=2))
         return
     shares = ", ".join(f"k={size}: {count:,}" for size, count in sizes.items())
     click.echo(f"{len(ds):,} prompts ({shares}), {bases:,} base prompts -> {out}")
+    click.echo(f"balance       {balance}")
     if writer:
-        told = ", ".join(f"{name}: {count:,}" for name, count in writers.items())
-        click.echo(
-            f"written by    {told} ({writer.usage.requests:,} requests, {writer.usage.from_store:,} from the store)"
-        )
+        by_writer = ", ".join(f"{name}: {count:,}" for name, count in writers.items())
+        usage = writer.usage
+        click.echo(f"written by    {by_writer} ({usage.requests:,} requests, {usage.from_store:,} from the store)")
         if writer.usage.stopped:
             click.echo(f"stopped early {writer.usage.stopped}; raise it and run the same command to go on")
     click.echo(f"next          hf-datamap sample {out} --method rs --model MODEL --base-url URL --out samples")
@@ -126,7 +129,7 @@ def parse_sizes(text: str) -> list[int]:
         raise click.UsageError(f"--k takes whole numbers joined by commas: 4,5,6 - not {text!r}") from None
 
 
-def _check(out: Path) -> None:
+def _check_output(out: Path) -> None:
     if out.suffix not in (".parquet", ".jsonl"):
         raise click.UsageError(f"--out is a .parquet or .jsonl file, not {str(out)!r}")
     if not out.absolute().parent.is_dir():
@@ -134,7 +137,7 @@ def _check(out: Path) -> None:
 
 
 def write_rows(ds: Dataset, out: Path) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     part = out.with_name(f".{out.name}.part")
     if out.suffix == ".parquet":
         ds.to_parquet(part)

@@ -1,4 +1,4 @@
-"""``hf-datamap sample``: responses from a model by rejection sampling or tree search, mapped, with pairs and yields."""
+"""``hf-datamap sample``: responses of a model by rejection sampling or tree search, mapped, with pairs and yields."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hf_datamap.cli._job import parse_prices
+from hf_datamap.cli.options import out_folder
 from hf_datamap.cli.prompts import write_rows
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ Examples:
 
 \b
 DIR gets the mapped dataset (as `hf-datamap map` writes it), sampling.json, yields.json, and for each contrast
-pairs-CONTRAST.parquet; with mcts also nodes.parquet, and the pairs are siblings: they share a beginning and say where
-they part.
+pairs-CONTRAST.parquet. With mcts also nodes.parquet, and the pairs are siblings: they share a prefix and say where they
+diverge.
 An interrupted run loses nothing that was paid for: the same command goes on where it ended.
 """
 
@@ -40,7 +41,7 @@ An interrupted run loses nothing that was paid for: the same command goes on whe
     type=click.Choice(["rs", "mcts"]),
     default="rs",
     show_default=True,
-    help="rs: rejection sampling; mcts: tree search, for endpoints that go on with a given beginning.",
+    help="rs: rejection sampling; mcts: tree search, for endpoints that continue a given prefix.",
 )
 @click.option("--model", required=True, help="Model name, as the endpoint spells it.")
 @click.option("--base-url", help="Endpoint, for example http://localhost:8000/v1 (default: OPENAI_BASE_URL).")
@@ -80,7 +81,7 @@ An interrupted run loses nothing that was paid for: the same command goes on whe
 @click.option("--price", metavar="IN,OUT", help="Dollars per million tokens sent and received.")
 @click.option("--overwrite", is_flag=True, help="Replace what another job left in --out.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run (what every run does).", expose_value=False)
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write.")
+@out_folder()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def command(
     prompts: str,
@@ -104,17 +105,17 @@ def command(
     from hf_datamap.engine.budget import Budget
     from hf_datamap.scorers.registry import parse_scorer
 
-    wanted = [parse_contrast(text) for text in contrasts or ("high", "low", "mixed")]
+    parsed_contrasts = [parse_contrast(text) for text in contrasts or ("high", "low", "mixed")]
     prices = parse_prices(price)
     limits = Budget.parse(budget, prices) if budget else Budget(prices=prices)
-    judge = parse_scorer(scorer, base_url=scorer_base_url)
+    verifier = parse_scorer(scorer, base_url=scorer_base_url)
     job = {"prompts": prompts, "method": method, "model": options["model"]}
     check_out(out, job, overwrite=overwrite)
     ds = load_source(prompts, split)
     ds = ds.select(range(min(limit, len(ds)))) if limit else ds
-    sampled = _sample(method, ds, options, scorer=judge, budget=limits)
-    written = write(sampled, out, wanted, per_prompt, job)
-    report(sampled, out, written, as_json=as_json)
+    sampled = _sample(method, ds, options, scorer=verifier, budget=limits)
+    pair_counts = write(sampled, out, parsed_contrasts, per_prompt, job)
+    report(sampled, out, pair_counts, as_json=as_json)
 
 
 def check_out(out: Path, job: dict[str, str], *, overwrite: bool) -> None:
@@ -124,12 +125,12 @@ def check_out(out: Path, job: dict[str, str], *, overwrite: bool) -> None:
     check_folder(out, {})
     if overwrite or not out.exists() or not any(out.iterdir()):
         return
-    there = json.loads((out / JOB_FILE).read_text(encoding="utf-8")) if (out / JOB_FILE).is_file() else {}
+    earlier_job = json.loads((out / JOB_FILE).read_text(encoding="utf-8")) if (out / JOB_FILE).is_file() else {}
     for name, value in job.items():
-        if there.get(name) != value:
+        if (earlier := earlier_job.get(name)) != value:
             raise click.UsageError(
-                f"--out {out} holds another job: its {name} is {there.get(name)}, not {value}. Name another folder, or "
-                "pass --overwrite."
+                f"--out {out} holds another job: its {name} is {earlier}, not {value}. Name another folder, or pass "
+                "--overwrite."
             )
 
 
@@ -139,16 +140,16 @@ _ONLY_MCTS = (
 )  # fmt: skip
 
 
-def _sample(method: str, ds: Dataset, options: dict[str, Any], **given: Any) -> Sampled:  # noqa: ANN401
+def _sample(method: str, ds: Dataset, options: dict[str, Any], **common: Any) -> Sampled:  # noqa: ANN401
     from hf_datamap.generate import rejection_sampling, tree_search
 
     if method == "rs":
-        fitting = {name: value for name, value in options.items() if name not in _ONLY_MCTS}
-        return rejection_sampling(ds, progress=True, **fitting, **given)
+        rs_options = {name: value for name, value in options.items() if name not in _ONLY_MCTS}
+        return rejection_sampling(ds, progress=True, **rs_options, **common)
     step = options["step"]
-    fitting = {name: value for name, value in options.items() if name not in _ONLY_RS}
-    fitting["step"] = int(step) if step.isdecimal() else step
-    return tree_search(ds, progress=True, **fitting, **given)
+    mcts_options = {name: value for name, value in options.items() if name not in _ONLY_RS}
+    mcts_options["step"] = int(step) if step.isdecimal() else step
+    return tree_search(ds, progress=True, **mcts_options, **common)
 
 
 def parse_contrast(text: str) -> Any:  # noqa: ANN401 - a contrast as to_pairs takes it
@@ -170,45 +171,46 @@ def write(sampled: Sampled, out: Path, contrasts: list[Any], per_prompt: int, jo
     from hf_datamap.publish.folder import write_folder
 
     write_folder(sampled.dataset, sampled.data_map, out, title=f"{job['model']} on {job['prompts']}")
-    told = {**job, "settings": dict(sampled.settings), "usage": sampled.usage.summary()}
-    (out / JOB_FILE).write_text(json.dumps(told, indent=1), encoding="utf-8")
+    record = {**job, "settings": dict(sampled.settings), "usage": sampled.usage.summary()}
+    (out / JOB_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
     (out / "yields.json").write_text(json.dumps(as_json(sampled.yields), indent=1), encoding="utf-8")
     if isinstance(sampled, Searched):
         write_rows(sampled.nodes, out / "nodes.parquet")
-    written: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for contrast in contrasts:
         name = contrast if isinstance(contrast, str) else f"{contrast[0]}-{contrast[1]}"
         file = out / f"pairs-{name}.parquet"
         file.unlink(missing_ok=True)
         try:
             pairs = sampled.pairs(contrast, per_prompt=per_prompt)
-        except PairError as trouble:
-            click.echo(f"no pairs of contrast {name}: {trouble}", err=True)
-            written[name] = 0
+        except PairError as error:
+            click.echo(f"no pairs of contrast {name}: {error}", err=True)
+            counts[name] = 0
             continue
         write_rows(pairs, file)
-        written[name] = len(pairs)
-    return written
+        counts[name] = len(pairs)
+    return counts
 
 
-def report(sampled: Sampled, out: Path, written: dict[str, int], *, as_json: bool) -> None:
+def report(sampled: Sampled, out: Path, counts: dict[str, int], *, as_json: bool) -> None:
     """Print what was done."""
-    from hf_datamap.generate import pair_counts as yields
+    from hf_datamap.generate.pair_counts import as_json as yields_as_json
+    from hf_datamap.generate.pair_counts import hard_and_soft, met_counts, table
 
     usage = sampled.usage.summary()
-    shares = yields.hard_and_soft(yields.met_counts(sampled.dataset))
+    shares = hard_and_soft(met_counts(sampled.dataset))
     if as_json:
-        found = {
+        summary = {
             "out": str(out),
             "prompts": len(sampled.dataset),
             "responses": sum(text is not None for row in sampled.dataset["responses"] for text in row),
-            "pairs": written,
+            "pairs": counts,
             "scores": shares,
-            "yields": yields.as_json(sampled.yields),
+            "yields": yields_as_json(sampled.yields),
             "usage": usage,
             "settings": dict(sampled.settings),
         }
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(summary, indent=2))
         return
     click.echo(str(sampled.data_map))
     for k, share in shares.items():
@@ -216,13 +218,13 @@ def report(sampled: Sampled, out: Path, written: dict[str, int], *, as_json: boo
             f"k={k}: all met {share['hard']:.1%}, share met {share['soft']:.1%} of {share['responses']:,} responses"
         )
     if sampled.yields:
-        click.echo("\n" + yields.table(sampled.yields))
-    lost = "".join(f"; no response - {reason}: {count:,}" for reason, count in usage["failed"].items())
+        click.echo("\n" + table(sampled.yields))
+    failures = "".join(f"; no response - {reason}: {count:,}" for reason, count in usage["failed"].items())
     click.echo(
         f"\n  {usage['requests']:,} requests, {usage['from_store']:,} answers from the store, "
-        f"{usage['output_tokens']:,} tokens written{lost}"
+        f"{usage['output_tokens']:,} tokens written{failures}"
     )
     if usage["stopped"]:
         click.echo(f"  stopped early: {usage['stopped']}; raise it and run the same command to go on")
-    for name, count in written.items():
+    for name, count in counts.items():
         click.echo(f"pairs {name:8s}{count:8,}  {out / f'pairs-{name}.parquet'}")

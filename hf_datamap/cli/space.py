@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from hf_datamap.cli.options import OutputPath
+
 _EXAMPLES = """\b
 Examples:
   hf-datamap space deploy me/my-map-space --dataset me/my-map
@@ -57,7 +59,7 @@ def deploy(
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True, help="Port to listen on.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--static", type=click.Path(dir_okay=False, path_type=Path), help="Write one HTML file and stop.")
+@click.option("--static", type=OutputPath(folder=False), help="Write one HTML file and stop.")
 def preview(folder: Path, *, port: int, host: str, static: Path | None) -> None:
     """Show the map in DIR on this machine; nothing leaves it."""
     from hf_datamap.errors import HubError

@@ -5,10 +5,13 @@ The set and the types never depend on the data, so that schemas of shards, split
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
+
+from hf_datamap.errors import MapError
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -23,7 +26,14 @@ REGION: Final = "datamap_region"
 AGREEMENT: Final = "datamap_agreement"
 MARGIN: Final = "datamap_margin"
 SUSPECT: Final = "datamap_suspect"
-RATIONALES: Final = "datamap_rationales"  # on request only: the judge's words, one text per response
+
+# On request only:
+RATIONALES: Final = "datamap_rationales"  # the judge's words, one text per response
+VARIANCE_OBSERVED: Final = "datamap_variance_observed"  # the variance as it was, where it is now without noise
+REGION_PROBABILITY: Final = "datamap_region_probability"  # that a row truly belongs to its region
+
+#: Columns that follow from scores and a map: they are dropped when rows are scored anew.
+FOLLOWING: Final = (VARIANCE_OBSERVED, REGION_PROBABILITY)
 
 #: What a scorer adds to a row (``score_fn``), in order.
 SCORE_SCHEMA: Final = pa.schema(
@@ -48,6 +58,10 @@ SCHEMA: Final = pa.schema(
     ]
 )
 
+#: What a float32 column holds, and the score whose square it holds: variance is a mean of squares.
+LARGEST_FLOAT: Final = 3.4e38
+LARGEST_SCORE: Final = 1.8e19
+
 OK: Final = "ok"
 PARTIAL: Final = "partial"
 FAILED: Final = "failed"
@@ -62,7 +76,7 @@ UNMAPPED: Final = "unmapped"
 REGIONS: Final = (HIGH_MEAN_LOW_VARIANCE, LOW_MEAN_LOW_VARIANCE, HIGH_VARIANCE, UNMAPPED)
 
 
-def features(base: Features | None = None, schema: pa.Schema = SCORE_SCHEMA) -> Features:
+def features(base: Mapping[str, Any] | None = None, schema: pa.Schema = SCORE_SCHEMA) -> Features:
     """Return ``datasets`` features for the added columns, after those of ``base`` if given.
 
     Args:
@@ -173,7 +187,13 @@ def margin(scores: np.ndarray, annotations: np.ndarray) -> np.ndarray:
 
 def floats(table: pa.Table, name: str) -> np.ndarray:
     """A column as float32, NaN for null."""
-    column = table[name].cast(pa.float32())
+    try:
+        column = table[name].cast(pa.float32())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise MapError(
+            f"the dataset has a column {name} of type {table[name].type}, which is not the map's (numbers): rename or "
+            "remove it, and map the dataset again"
+        ) from None
     return np.asarray(column.fill_null(np.nan).to_numpy()) if column.null_count else np.asarray(column.to_numpy())
 
 

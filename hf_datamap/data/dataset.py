@@ -2,20 +2,152 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pyarrow as pa
 import xxhash
 
 from hf_datamap.data import columns
+from hf_datamap.data.detect import detect_layout
+from hf_datamap.data.layout import Layout
+from hf_datamap.data.parse import choose_layout
+from hf_datamap.errors import LayoutError, MapError
 
 if TYPE_CHECKING:
-    from datasets import Dataset, IterableDataset
+    from datasets import Dataset, DatasetDict, IterableDataset
+
+    AnyDataset = TypeVar("AnyDataset", Dataset, DatasetDict, IterableDataset)
+
+#: Computes columns of some rows: takes the rows in Arrow and the number of the first of them.
+Compute = Callable[[pa.Table, int], pa.Table]
+
+_SAMPLE_ROWS: Final = 8  # rows that a layout is found from
+_ROWS: Final = 1 << 20  # rows of a dataset whose columns are computed at a time
+_STREAMED_ROWS: Final = 10_000  # the same for a stream, whose tables hold texts too
+_HASHED_ROWS: Final = 100_000  # rows digested at a time
+
+
+def find_layout(
+    ds: Dataset | DatasetDict | IterableDataset, given: Layout | str | None = None, *, images: bool = False
+) -> Layout:
+    """Return the layout of a dataset: the one given, checked against its columns, or the one of its first rows.
+
+    Args:
+        ds: the dataset; a stream is not consumed.
+        given: a layout, or what ``--layout`` takes.
+        images: whether rows with images may be read, see `detect_layout`.
+
+    Raises:
+        LayoutError: the columns fit no layout, or several; or splits have different ones.
+        MapError: a stream of unknown columns has no rows.
+    """
+    if given is not None:
+        return choose_layout(ds, given)
+    splits: Mapping[Any, Any] = ds if isinstance(ds, Mapping) else {"": ds}
+    layouts = {}
+    for name, split in splits.items():
+        sample = first_rows(split)
+        if split.features is None and not sample:
+            raise MapError("the dataset has no rows: there is nothing to map")
+        layouts[str(name)] = detect_layout(split.features or sample[0], sample=sample or None, images=images)
+    first, *others = layouts.values()
+    if any(other.to_dict() != first.to_dict() for other in others):
+        names = ", ".join(f"{name}: {layout.name}" for name, layout in layouts.items())
+        raise LayoutError(f"the splits have different layouts ({names}); annotate them one by one, or pass layout=")
+    return first
+
+
+def first_rows(ds: Dataset | IterableDataset, count: int = _SAMPLE_ROWS) -> list[dict[str, Any]]:
+    """Return the first rows as Python values; a stream is not consumed."""
+    return list(itertools.islice(iter(ds.with_format(None).take(count)), count))
+
+
+def every_nth(splits: Mapping[str, Dataset], step: int) -> DatasetDict:
+    """Return one row in so many, rows being numbered through all splits; the first of them is there."""
+    from datasets import DatasetDict
+
+    sampled, first_row = {}, 0
+    for name, split in splits.items():
+        sampled[name] = split.select(range(-first_row % step, len(split), step)) if step > 1 else split
+        first_row += len(split)
+    return DatasetDict(sampled)
+
+
+def add_columns(
+    ds: AnyDataset,
+    compute: Compute,
+    added: pa.Schema,
+    *,
+    needed: Sequence[str],
+    content: bytes,
+    numbered: bool = False,
+) -> AnyDataset:
+    """Return ``ds`` with columns that follow from columns it has, computed some rows at a time.
+
+    Args:
+        ds: a `Dataset`, a `DatasetDict` (rows are numbered through all splits) or an `IterableDataset`.
+        compute: gives the columns of ``added`` for some rows; can be pickled, if ``ds`` is a stream.
+        added: names and types of the columns; they take the place of columns of the same name.
+        needed: the columns that ``compute`` reads; those that are missing are left out.
+        content: bytes that tell ``compute`` from other functions, for the fingerprint.
+        numbered: whether rows of a stream are numbered too; they all have number 0 otherwise.
+    """
+    from datasets import Dataset, DatasetDict
+
+    if isinstance(ds, DatasetDict):
+        ends = [0]
+        for split in ds.values():
+            ends.append(ends[-1] + len(split))
+        return DatasetDict(
+            {
+                name: _add_to_dataset(split, compute, added, needed=needed, content=content, first_row=first_row)
+                for (name, split), first_row in zip(ds.items(), ends, strict=False)
+            }
+        )
+    if isinstance(ds, Dataset):
+        return _add_to_dataset(ds, compute, added, needed=needed, content=content, first_row=0)
+    return map_tables(ds, _WithColumns(compute), added, _STREAMED_ROWS, numbered=numbered)
+
+
+def _add_to_dataset(
+    ds: Dataset, compute: Compute, added: pa.Schema, *, needed: Sequence[str], content: bytes, first_row: int
+) -> Dataset:
+    parts = [added.empty_table()]
+    for table in tables_of(ds, needed):
+        parts.append(compute(table, first_row))
+        first_row += table.num_rows
+    # What is computed follows from the dataset, which has a fingerprint, and the function.
+    return with_columns(ds, pa.concat_tables(parts), content)
+
+
+def tables_of(ds: Dataset, names: Sequence[str], size: int = _ROWS) -> Iterator[pa.Table]:
+    """Read some columns of a dataset, those that it has, so many rows at a time."""
+    kept = [name for name in ds.column_names if name in set(names)]
+    if len(ds) and kept:
+        yield from ds.select_columns(kept).with_format("arrow").iter(size)
+
+
+@dataclass(frozen=True)
+class _WithColumns:
+    """Computes columns of the tables of a stream, and puts them into the tables."""
+
+    compute: Compute
+
+    def __call__(self, table: pa.Table, rows: Sequence[int] = ()) -> pa.Table:
+        return with_table(table, self.compute(table, rows[0] if len(rows) else 0))
 
 
 def map_tables(
-    ds: IterableDataset, work: Callable[..., pa.Table], added: pa.Schema, batch_size: int, *, numbered: bool = False
+    ds: IterableDataset,
+    work: Callable[..., pa.Table],
+    added: pa.Schema,
+    batch_size: int,
+    *,
+    numbered: bool = False,
+    dropped: Sequence[str] = (),
 ) -> IterableDataset:
     """Return a stream with further columns, computed as it is read.
 
@@ -28,8 +160,11 @@ def map_tables(
         added: names and types of the columns.
         batch_size: rows of a table.
         numbered: whether ``work`` also gets the numbers of the rows in the stream.
+        dropped: columns that ``work`` leaves out.
     """
-    features = columns.features(ds.features, added) if ds.features else None
+    features = None
+    if ds.features:
+        features = columns.features({name: ds.features[name] for name in ds.features if name not in dropped}, added)
     mapped = ds.with_format("arrow").map(
         work, batched=True, batch_size=batch_size, features=features, with_indices=numbered
     )
@@ -76,3 +211,14 @@ def with_columns(ds: Dataset, added: pa.Table, content: bytes) -> Dataset:
         return Dataset(table, info=info, fingerprint=digest.hexdigest()[:16], split=ds.split)
     extra = Dataset(added, fingerprint=digest.hexdigest()[:16], split=ds.split)
     return concatenate_datasets([kept, extra], axis=1, split=ds.split)
+
+
+def table_digest(table: pa.Table) -> bytes:
+    """A digest of what a table holds, for `with_columns`; little of it is copied at a time, however large it is."""
+    digest = xxhash.xxh3_128()
+    for start in range(0, table.num_rows, _HASHED_ROWS):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table.slice(start, _HASHED_ROWS).combine_chunks())
+        digest.update(sink.getvalue())
+    return digest.digest()

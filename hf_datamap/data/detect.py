@@ -1,50 +1,50 @@
-"""Detection: which layout the columns of a dataset have, and why; a clear refusal when none or several fit.
+"""Detection: which layout a dataset has, and why; a clear refusal when none fits, or several do.
 
-From features alone: known datasets first (`known.KNOWN`, the most specific wins), then families of column names. The
-values are looked at only where features cannot tell (JSON in strings, transcripts), and only if there is a sample.
+Known datasets come first (`known_layouts.KNOWN`, the most specific wins), then families of column names. Names only
+suggest: a layout is accepted when sample rows read under it, with label values that its rule knows; otherwise the next
+one is tried.
 """
 
 from __future__ import annotations
 
-import itertools
-import re
+import logging
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from hf_datamap.data import known_layouts as known
-from hf_datamap.data.column_types import (
-    Kind,
-    ListOf,
-    is_conversation,
-    is_message,
-    is_scores,
-    is_side,
-    is_texts,
-    kind_of_feature,
-    kind_of_value,
-    lookup,
-    merged,
-    shown,
-)
-from hf_datamap.data.labels import RULES
+from hf_datamap.data import names
+from hf_datamap.data.column_types import ListOf, is_conversation, is_side, is_texts, lookup, shown
+from hf_datamap.data.decode import decoded
+from hf_datamap.data.families import families, with_pair_scores
+from hf_datamap.data.label_columns import parallel_rewards, unread, with_reward_models
 from hf_datamap.data.layout import Layout
-from hf_datamap.data.paths import EACH, format_path, parse_paths
-from hf_datamap.data.refuse import refusal
-from hf_datamap.data.values import transcript
+from hf_datamap.data.paths import column_of, format_path, parse_paths
+from hf_datamap.data.refuse import grouping_of, refusal
+from hf_datamap.data.sample import Sample, take_sample
+from hf_datamap.data.sanity import Reading, checked, try_reading
+from hf_datamap.data.values import grade
 from hf_datamap.errors import LayoutError, RowError
 
-_NUMBERED = re.compile(rf"({'|'.join(known.STEMS)})([ _-]?)([0-9]|[a-hA-H])$")
-_MEDIA_NAMES = {"image", "images", "video", "videos", "audio"}
+_log = logging.getLogger(__name__)
+_ROWS = 8  # of a sample that is given
 
 
-def detect_layout(features: Any, sample: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None = None) -> Layout:
+def detect_layout(
+    features: Any,
+    sample: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None = None,
+    *,
+    images: bool = False,
+) -> Layout:
     """Find out how to read a dataset.
 
     Args:
         features: ``datasets.Features``, a ``Dataset``, ``DatasetDict``, ``IterableDataset``, or one row as a dict.
             A streaming dataset is not consumed.
-        sample: one row or a few, looked at where the features alone cannot tell.
+        sample: one row or a few that every guess is checked against; taken from the dataset when left out.
+        images: whether rows with images may be read: the scorer sees them, or is told to do without
+            (``text_only=True``). Left out, such data is refused.
 
     Returns:
         The layout; ``layout.why`` says why it was chosen.
@@ -54,24 +54,19 @@ def detect_layout(features: Any, sample: Mapping[str, Any] | Iterable[Mapping[st
             ids); names the columns seen and the way out.
     """
     if isinstance(features, Mapping) and features and all(hasattr(split, "features") for split in features.values()):
-        return _of_splits(features, sample)
-    rows = [sample] if isinstance(sample, Mapping) else list(itertools.islice(sample or (), 8))
-    columns, rows = columns_of(features, rows)
-    if not columns:
-        raise LayoutError("the dataset has no columns")
-    try:
-        layout = _decide(columns)
-    except LayoutError:
-        if rows or not hasattr(features, "take"):
-            raise
-        columns, rows = columns_of(features, list(itertools.islice(iter(features.take(8)), 8)))
-        layout = _decide(columns)
-    return _checked(layout, rows)
+        return _of_splits(features, sample, images=images)
+    rows = [sample] if isinstance(sample, Mapping) else list(islice(sample or (), _ROWS))
+    taken = take_sample(features, rows)
+    layout = _decide(taken, images=images)
+    if missing := left_out(layout, taken):
+        spoken = ", ".join(map(repr, missing))
+        _log.warning("not read, although it may belong to the prompt: %s (--layout puts it there)", spoken)
+    return layout
 
 
-def _of_splits(splits: Mapping[str, Any], sample: Any) -> Layout:
-    found = {name: detect_layout(split, sample) for name, split in splits.items()}
-    first, *others = found.items()
+def _of_splits(splits: Mapping[str, Any], sample: Any, *, images: bool) -> Layout:
+    by_split = {name: detect_layout(split, sample, images=images) for name, split in splits.items()}
+    first, *others = by_split.items()
     for name, layout in others:
         if layout != first[1]:
             raise LayoutError(
@@ -81,61 +76,214 @@ def _of_splits(splits: Mapping[str, Any], sample: Any) -> Layout:
     return first[1]
 
 
-def columns_of(source: Any, rows: list[Mapping[str, Any]]) -> tuple[dict[str, Kind], list[Mapping[str, Any]]]:
-    """Return the kind of every column, refined by sample rows, and those rows."""
-    features = source
-    if hasattr(source, "features"):
-        features = source.features
-        if not rows and features is None:
-            rows = list(itertools.islice(iter(source.take(8)), 8))
-        elif not rows and hasattr(source, "num_rows") and source.num_rows:
-            texts = [name for name, feature in features.items() if kind_of_feature(feature) == "text"]
-            head = source.with_format(None).select_columns(texts).select(range(min(8, source.num_rows)))
-            rows = head.to_list() if texts else []
-    if isinstance(features, Mapping):
-        is_row = not any(type(value).__module__.startswith("datasets.") for value in _leaves(features))
-        if is_row and not rows:
-            rows = [features]
-        columns = {} if is_row else {str(name): kind_of_feature(feature) for name, feature in features.items()}
-    else:
-        columns = {}
-    if not columns:
-        names = dict.fromkeys(name for row in rows for name in row)
-        columns = {name: merged(kind_of_value(row.get(name)) for row in rows) for name in names}
-    for name, kind in columns.items():
-        if kind == "text" and (values := [row[name] for row in rows if row.get(name) is not None]):
-            columns[name] = "json" if all(kind_of_value(value) == "json" for value in values) else "text"
-    return columns, rows
+def left_out(layout: Layout, sample: Sample) -> list[str]:
+    """Return columns that are not read although they may belong to the prompt, by their names and what they hold.
+
+    Columns whose texts stand in the prompt or in a response anyway (a copy of the conversation) are none of them.
+    """
+    suspects = [
+        name
+        for name, kind in sample.kinds.items()
+        if name not in layout.columns
+        and names.plain_name(name) in names.SUSPECTS
+        and (is_side(kind) or is_texts(kind) or name in sample.texts)
+    ]
+    return [name for name in suspects if not _is_copy(layout, sample, name)]
 
 
-def _leaves(value: Any) -> Iterable[Any]:
+def _is_copy(layout: Layout, sample: Sample, name: str) -> bool:
+    for row in sample.rows:
+        try:
+            example = layout.read(row)
+        except RowError:
+            continue
+        shown = "\n".join([*(turn["content"] for turn in example.prompt), *(text or "" for text in example.responses)])
+        if any(text.strip() not in shown for text in _texts_in(decoded(row.get(name)))):
+            return False
+    return bool(sample.rows)
+
+
+def _texts_in(value: Any) -> list[str]:
+    """Return the texts within a value, names of roles aside."""
     if isinstance(value, Mapping):
-        return itertools.chain.from_iterable(map(_leaves, value.values()))
-    return itertools.chain.from_iterable(map(_leaves, value)) if isinstance(value, (list, tuple)) else (value,)
+        return [text for key, item in value.items() if key not in ("role", "from", "type") for text in _texts_in(item)]
+    if isinstance(value, (list, tuple)):
+        return [text for item in value for text in _texts_in(item)]
+    return [value] if isinstance(value, str) else []
 
 
-def _decide(columns: Mapping[str, Kind]) -> Layout:
-    options = _known(columns) or _families(columns)
-    if not options:
-        raise refusal(columns)
-    if len(options) > 1:
-        raise _ambiguous(columns, options)
-    layout = options[0]
-    media = [name for name, kind in columns.items() if _is_media(name, kind)]
-    if media:
-        raise LayoutError(
-            f"the data is multimodal: column {', '.join(map(repr, media))} holds images or sound, which "
-            f"this tool does not judge. To judge the text alone, say so: --layout {_flag(layout, spelled=True)}"
+def _decide(sample: Sample, *, images: bool) -> Layout:
+    reasons: list[LayoutError] = []
+    accepted: list[Layout] = []
+    fitting = [(entry, needed) for entry in known.KNOWN if (needed := entry.needed) and _fits(sample, entry, needed)]
+    read = [(needed, _accepted(known_layout(entry, sample), sample, reasons, known=True)) for entry, needed in fitting]
+    kept = [(needed, layout) for needed, layout in read if layout is not None]
+    accepted = [layout for needed, layout in kept if not any(needed < other for other, _ in kept)]
+    grouping = None if accepted else grouping_of(sample.kinds)
+    if not accepted:
+        guesses = [_completed(layout, sample) for layout in families(sample)]
+        if grouping is not None:  # a list beside one response per row is that of its turns
+            guesses = [guess for guess in guesses if guess.name not in {"response-list", "responses-by-model"}]
+            reasons.clear()
+        accepted = [layout for guess in guesses if (layout := _accepted(guess, sample, reasons, known=False))]
+    if not accepted:
+        accepted = _nested(sample)
+    accepted = list(dict.fromkeys(accepted))
+    if not accepted:
+        raise _rejected(sample, reasons)
+    if len(accepted) > 1:
+        raise _ambiguous(sample, accepted)
+    return _with_images(accepted[0], sample, allowed=images)
+
+
+def _nested(sample: Sample) -> list[Layout]:
+    """Return the layouts of a dataset whose rows stand within a struct (``data``, ``fields``)."""
+    found: list[Layout] = []
+    for name, kind in sample.kinds.items():
+        if not isinstance(kind, dict) or is_side(kind) or len(kind) < 2:
+            continue
+        rows = [inner for row in sample.rows if isinstance(inner := decoded(row.get(name)), Mapping)]
+        texts = frozenset(field for field in kind if kind[field] in ("text", "json"))
+        try:
+            guesses = [_completed(layout, Sample(kind, rows, texts)) for layout in families(Sample(kind, rows, texts))]
+        except LayoutError:
+            continue
+        outside = [_within(layout, name) for layout in guesses]
+        found += [layout for guess in outside if (layout := _accepted(guess, sample, [], known=False))]
+    return found
+
+
+def _within(layout: Layout, name: str) -> Layout:
+    """Return a layout whose paths begin within the struct of a column."""
+
+    def deeper(paths: Any) -> list[str]:
+        return [f"{format_path((name,))}.{path}" for path in parse_paths(paths)]
+
+    parts = ("prompt", "responses", "annotations", "scores", "references", "constraints", "history", "images")
+    single = ("system", "source_id", "prefix", "tools", "turn")
+    changes: dict[str, Any] = {part: deeper(getattr(layout, part)) for part in parts}
+    changes.update({part: deeper(getattr(layout, part))[0] for part in single if getattr(layout, part)})
+    changes["scores"] = ",".join(changes["scores"])
+    return layout.but(**changes, why=f"{layout.why} (within {name})")
+
+
+def _rejected(sample: Sample, reasons: Sequence[LayoutError]) -> LayoutError:
+    if not reasons:
+        return refusal(sample.kinds)
+    return LayoutError(f"{reasons[-1]}\ncolumns: {shown(sample.kinds)}")
+
+
+def _accepted(layout: Layout, sample: Sample, reasons: list[LayoutError], *, known: bool) -> Layout | None:
+    """Return the layout, with what the sample rows teach about it; None when they do not read under it."""
+    try:
+        return _probed(layout, sample, known=known)
+    except LayoutError as error:
+        reasons.append(error)
+        return None
+
+
+def _probed(layout: Layout, sample: Sample, *, known: bool) -> Layout:
+    layout = layout.but(classes={p: found for p, found in sample.classes.items() if p in layout.annotations})
+    if any(path in sample.classes for path in parse_paths(layout.scores)):
+        layout = layout.but(
+            scores="", why=f"{layout.why}; {layout.scores} holds numbers of classes, which are no scores"
         )
-    return layout
+    if not sample.rows:
+        return layout
+    probe = layout.but(multimodal=True)  # whether images may be there is decided last
+    reading = try_reading(probe, sample)
+    if layout.label != "order" and layout.annotations:
+        bare = try_reading(probe.but(annotations=None, label="scores", choices=(), scores="", classes=()), sample)
+        label_fault = _label_fault(layout, sample, reading, bare)
+        if label_fault and known:
+            raise LayoutError(f"{', '.join(layout.annotations)}: {label_fault}")
+        if label_fault:
+            why = layout.why + unread(layout.annotations[0], label_fault)
+            layout = layout.but(annotations=None, label="scores", choices=(), scores="", classes=(), why=why)
+            reading = bare
+    if known and not reading.examples:
+        raise LayoutError(f"no row that was looked at reads as {layout.name}")
+    if reading.faults and len(reading.faults) >= len(reading.examples):
+        raise LayoutError(_fault_in_words(layout, reading))
+    return checked(layout, sample, reading) if reading.examples else layout
 
 
-def _is_media(name: str, kind: Kind) -> bool:
+def _label_fault(layout: Layout, sample: Sample, reading: Reading, bare: Reading) -> str:
+    """Return why the label of a layout cannot be meant: sample rows that read without it fail, or none has one."""
+    if len(reading.examples) < len(bare.examples):
+        error = next(fault for fault in reading.faults if str(fault) not in set(map(str, bare.faults)))
+        return f"it does not say which response it means: {error.seen or error.reason}"
+    if layout.label == "strength":
+        values = {grade(value) for value in sample.values(layout.annotations[0])}
+        if values == {1.0, 2.0}:
+            return "1 and 2 alone may name the first and the second response, and are no strengths"
+    unlabelled = all(example.annotations is None for example in reading.examples)
+    if reading.examples and unlabelled:
+        return "no row that was looked at has a value that the rule knows"
+    return ""
+
+
+def _fault_in_words(layout: Layout, reading: Reading) -> str:
+    fault = reading.faults[0]
+    prompt = ", ".join(layout.prompt) or "none"
+    if layout.name == "transcripts" and "no prompt column" in fault.reason:
+        spoken = ", ".join(layout.responses)
+        return (
+            f"{spoken} hold plain text, and no column holds the prompt: add one (prompt, instruction, ...), or "
+            'name it: --layout "prompt=COLUMN,responses=' + "|".join(layout.responses) + ',label=order"'
+        )
     return (
-        kind == "media"
-        or (isinstance(kind, ListOf) and kind.of == "media")
-        or (name in _MEDIA_NAMES and kind != "null")
+        f"the columns look like {layout.name} (prompt {prompt}, responses {', '.join(layout.responses)}), but the rows "
+        f"do not read so: {fault}"
     )
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def image_columns(sample: Sample) -> list[str]:
+    """Return the columns that hold images, as pictures, paths or URLs."""
+    columns = []
+    for name, kind in sample.kinds.items():
+        inner = kind.of if isinstance(kind, ListOf) else kind
+        by_name = names.plain_name(name) in names.IMAGES
+        if (
+            inner == "media"
+            or (by_name and kind != "null" and inner in ("text", "json", "other", "null", "media"))
+            or (by_name and isinstance(inner, dict))
+        ):
+            columns.append(name)
+    return columns
+
+
+def _with_images(layout: Layout, sample: Sample, *, allowed: bool) -> Layout:
+    """Return the layout with the images of the rows, where there are any and they may be read.
+
+    Raises:
+        LayoutError: there are images, sound or video, and nobody has said what to do about them.
+    """
+    columns = image_columns(sample)
+    other = [name for name, kind in sample.kinds.items() if names.plain_name(name) in names.MEDIA and kind != "null"]
+    reading = try_reading(layout.but(multimodal=True), sample)
+    with_images = sum(example.has_images for example in reading.examples)
+    in_messages = 2 * with_images >= len(reading.examples) > 0  # fewer are skipped, row by row
+    if not (columns or other or in_messages):
+        return layout
+    if not allowed or other:
+        where = ", ".join(f"column {name!r}" for name in columns + other) or f"the messages of {layout.columns[0]!r}"
+        raise LayoutError(
+            f"the data is multimodal: {where} holds images or sound. A judge with vision=True sees the images, scores "
+            "that ship with the data can be mapped (--scorer columns:...), and text_only=True has the text alone "
+            "judged; to read it, detect_layout(ds, images=True). To judge the text alone: --layout "
+            f"{_flag(layout, spelled=True)}"
+        )
+    paths = [format_path((name,)) for name in columns]
+    return layout.but(
+        images=paths, multimodal=True, why=f"{layout.why}; images in {', '.join(columns) or 'the messages'}"
+    )
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
 
 
 def _flag(layout: Layout, *, spelled: bool = False) -> str:
@@ -151,262 +299,120 @@ def _flag(layout: Layout, *, spelled: bool = False) -> str:
     return shlex.quote(text) if '"' in text else f'"{text}"'
 
 
-def _ambiguous(columns: Mapping[str, Kind], options: Sequence[Layout]) -> LayoutError:
+def _ambiguous(sample: Sample, options: Sequence[Layout]) -> LayoutError:
     entries = {entry.name: entry for entry in known.KNOWN}
     meanings = [(entries[layout.name].choose if layout.name in entries else "") or layout.why for layout in options]
-    lines = [f"  --layout {_flag(layout)}   ({told})" for layout, told in zip(options, meanings, strict=True)]
+    lines = [f"  --layout {_flag(layout)}   ({meant})" for layout, meant in zip(options, meanings, strict=True)]
     return LayoutError(
-        f"{len(options)} layouts fit these columns, choose one:\n" + "\n".join(lines) + f"\ncolumns: {shown(columns)}"
+        f"{len(options)} layouts fit these columns, choose one:\n"
+        + "\n".join(lines)
+        + f"\ncolumns: {shown(sample.kinds)}"
     )
 
 
 # --- known datasets ---------------------------------------------------------------------------------------------------
 
 
-def _known(columns: Mapping[str, Kind]) -> list[Layout]:
-    """Return the known layouts that fit, only the most specific ones."""
-    fitting = [(entry, needed) for entry in known.KNOWN if (needed := _needed(entry)) and _fits(columns, entry, needed)]
-    best = [entry for entry, needed in fitting if not any(needed < other for _, other in fitting)]
-    return [known_layout(entry, columns) for entry in best]
-
-
-def _needed(entry: known.Known) -> frozenset[str]:
-    spec = entry.spec
-    named = [
-        path
-        for key in ("prompt", "responses", "annotations", "system", "references")
-        for path in parse_paths(spec.get(key))
-        if not path.endswith("?")
-    ]
-    return frozenset([*named, *entry.also])
-
-
-def _fits(columns: Mapping[str, Kind], entry: known.Known, needed: frozenset[str]) -> bool:
+def _fits(sample: Sample, entry: known.Known, needed: frozenset[str]) -> bool:
+    columns = sample.kinds
     if any(lookup(columns, path) is None for path in needed) or (entry.unless and lookup(columns, entry.unless)):
         return False
     turns = entry.spec.get("turns", False)
-    sides = [lookup(columns, path) for path in parse_paths(entry.spec["responses"])]
+    paths = parse_paths(entry.spec["responses"])
+    sides = [lookup(columns, path) for path in paths]
     if not entry.spec.get("prompt") and not all(is_conversation(side) or side == "json" for side in sides):
         return False
-    return all(side == "null" or is_side(side) or (turns and is_texts(side)) for side in sides)
+    return all(
+        side == "null"
+        or is_side(side)
+        or path in sample.texts
+        or (turns and is_texts(side))
+        or (path.endswith("[]") and side is not None)
+        for path, side in zip(paths, sides, strict=True)
+    )
 
 
-def known_layout(entry: known.Known, columns: Mapping[str, Kind] | None = None) -> Layout:
-    """Return the layout of a table entry; with columns, its optional paths are settled and extras are found."""
+def known_layout(entry: known.Known, sample: Sample | None = None) -> Layout:
+    """Return the layout of a table entry; with a sample, its optional paths are settled and extras are found."""
     spec = dict(entry.spec)
-    for key in ("source_id", "scores"):
+    for key in ("source_id", "scores", "references", "tools", "turn", "history", "system"):
         paths = parse_paths(spec.get(key))
         if paths and all(path.endswith("?") for path in paths):
             bare = [path[:-1] for path in paths]
-            there = columns is None or all(lookup(columns, path) is not None for path in bare)
-            spec[key] = ",".join(bare) if there else None
+            is_there = sample is None or all(sample.has(path) for path in bare)
+            spec[key] = ",".join(bare) if is_there else None
+    prompt = parse_paths(spec.get("prompt"))
+    spec["prompt"] = [
+        path.removesuffix("?") for path in prompt if not path.endswith("?") or sample is None or sample.has(path[:-1])
+    ]
     layout = Layout(**spec, name=entry.name, why=f"the columns of {entry.what}")
-    return layout if columns is None else _completed(layout, columns)
-
-
-# --- families of names ------------------------------------------------------------------------------------------------
-
-
-def _families(columns: Mapping[str, Kind]) -> list[Layout]:
-    found = [*_pairs(columns), *_numbered(columns), *_listed(columns)]
-    return [_completed(layout, columns) for layout in found]
-
-
-def _prompt(columns: Mapping[str, Kind]) -> str | None:
-    there = [name for name in known.PROMPTS if is_side(columns.get(name)) or is_texts(columns.get(name))]
-    if "prompt" in there:
-        return "prompt"
-    if there == ["instruction", "input"]:
-        return "instruction,input"
-    if not there:
-        there = [name for name in known.HISTORIES if is_side(columns.get(name))]
-    if len(there) > 1:
-        raise LayoutError(
-            f"several columns could be the prompt: {', '.join(there)}; name one (or join them with |): "
-            f'--layout "prompt={there[0]},responses=...", in Python Layout(prompt={there[0]!r}, responses=...)'
-            f"\ncolumns: {shown(columns)}"
-        )
-    return there[0] if there else None
-
-
-def _pairs(columns: Mapping[str, Kind]) -> list[Layout]:
-    found = []
-    for names in known.PAIRS:
-        kinds = [columns.get(name) for name in names]
-        if not all(is_side(kind) or is_texts(kind) for kind in kinds):
-            continue
-        prompt = _prompt(columns)
-        told = " and ".join(names)
-        if prompt is not None:
-            why = f"columns {told} beside the prompt column {prompt}"
-            paths = [f"{name}[]" if is_texts(columns[name]) else name for name in names]
-            found.append(Layout(prompt=prompt, responses=paths, label="order", name="pairs", why=why))
-        elif not all(is_side(kind) for kind in kinds):
-            continue
-        elif all(is_conversation(kind) or kind == "json" for kind in kinds):
-            why = f"columns {told} hold whole conversations; the prompt is what they share"
-            found.append(Layout(responses=names, label="order", name="pairs-implicit", why=why))
-        else:
-            why = f"columns {told} hold text and there is no prompt column: read as Human/Assistant transcripts"
-            found.append(Layout(responses=names, label="order", name="transcripts", why=why))
-    return found
-
-
-def _numbered(columns: Mapping[str, Kind]) -> list[Layout]:
-    series: dict[tuple[str, str, str], list[str]] = {}
-    for name, kind in columns.items():
-        if (match := _NUMBERED.fullmatch(name)) and is_side(kind):
-            mark = match[3]
-            style = "number" if mark.isdigit() else "upper" if mark.isupper() else "lower"
-            series.setdefault((match[1], match[2], style), []).append(name)
-    found = []
-    for (stem, gap, _), names in series.items():
-        names.sort()
-        marks = [ord(name[-1]) for name in names]
-        if len(names) < 2 or marks != list(range(marks[0], marks[0] + len(marks))) or names[0][-1] not in "01aA":
-            continue
-        prompt = _prompt(columns)
-        if prompt is None:
-            continue
-        why = f"columns {names[0]} to {names[-1]} beside the prompt column {prompt}"
-        label = _numbered_label(columns, gap, names)
-        unread = [name for name in known.CHOICES if columns.get(name) == "number"] if not label else []
-        if unread:
-            why += _unread(unread[0], "numbers do not say which response they mean")
-        found.append(Layout(prompt=prompt, responses=names, name=f"numbered-{stem}s", why=why, **label))
-    return found
-
-
-def _unread(name: str, reason: str) -> str:
-    way = f"annotations={name},label=choice,choices=VALUE:0|VALUE:1"
-    return f"; {name!r} is not read, {reason} (add {way} to --layout)"
-
-
-def _numbered_label(columns: Mapping[str, Kind], gap: str, names: Sequence[str]) -> dict[str, Any]:
-    for stem in ("score", "rating", "reward"):
-        scores = [f"{stem}{gap}{name[-1]}" for name in names]
-        if all(columns.get(name) == "number" for name in scores):
-            return {"annotations": scores}
-    words = [name for name in known.CHOICES if columns.get(name) == "text"]
-    own = {name: place for place, name in enumerate(names)}  # the label may name the column
-    return {"annotations": words[0], "label": "choice", "choices": own} if len(words) == 1 else {}
-
-
-def _listed(columns: Mapping[str, Kind]) -> list[Layout]:
-    found = []
-    for name in known.LISTS:
-        kind = columns.get(name)
-        if name == "completions" and is_texts(kind) and is_scores(columns.get("labels")):
-            continue  # TRL's stepwise format: the steps of one response
-        spec: dict[str, Any]
-        if isinstance(kind, ListOf) and isinstance(kind.of, dict) and not is_message(kind.of):
-            texts = [field for field in known.LIST_TEXTS if kind.of.get(field) == "text"]
-            scores = [field for field in known.STRUCT_SCORES if kind.of.get(field) in ("number", "text")]
-            spec = {"annotations": f"{name}[].{scores[0]}"} if scores else {}
-            path = f"{name}[].{texts[0]}" if texts else None
-        elif kind == "json" or is_texts(kind) or (isinstance(kind, ListOf) and is_side(kind.of)):
-            path, spec = f"{name}[]", _parallel(columns)
-        else:
-            continue
-        prompt = _prompt(columns)
-        if path is None or prompt is None:
-            continue
-        spec["turns"] = is_texts(columns.get(prompt)) and isinstance(kind, ListOf) and is_texts(kind.of)
-        why = f"column {name} lists responses beside the prompt column {prompt}"
-        found.append(Layout(prompt=prompt, responses=path, name="response-list", why=why, **spec))
-    return found
-
-
-def _parallel(columns: Mapping[str, Kind]) -> dict[str, Any]:
-    there = [name for name in known.LIST_SCORES if is_scores(columns.get(name)) or columns.get(name) == "json"]
-    if not there:
-        return {}
-    kind = columns[there[0]]
-    # Flags are labels, as in chosen and rejected: they say which is preferred, not how good each is.
-    flags = isinstance(kind, ListOf) and kind.of == "flag"
-    return {"annotations": f"{there[0]}[]", **({"scores": ""} if flags else {})}
+    return layout if sample is None else _completed(layout, sample)
 
 
 # --- what goes with every layout --------------------------------------------------------------------------------------
 
 
-def _completed(layout: Layout, columns: Mapping[str, Kind]) -> Layout:
-    """Return the layout with what else the columns hold: system, scores of a pair, references, constraints, id."""
+def _completed(layout: Layout, sample: Sample) -> Layout:
+    """Return the layout with what else the columns hold: context, system, scores, references, constraints, id."""
+    kinds = sample.kinds
+    layout = _with_context(layout, sample)
     extra: dict[str, Any] = {}
+
+    def first(candidates: Sequence[str], accepts: Any) -> str | None:
+        found = next(
+            (name for name in names.named(kinds, candidates) if accepts(name) and name not in layout.columns), None
+        )
+        return None if found is None else format_path((found,))
+
     if not layout.system:
-        extra["system"] = next((name for name in known.SYSTEMS if columns.get(name) == "text"), None)
+        extra["system"] = first(names.SYSTEMS, lambda name: kinds[name] == "text")
     if not layout.references:
-        extra["references"] = next(
-            (name for name in known.REFERENCES if columns.get(name) == "text" or is_texts(columns.get(name))), None
-        )
+        extra["references"] = first(names.REFERENCES, lambda name: kinds[name] == "text" or is_texts(kinds[name]))
     if not layout.source_id:
-        extra["source_id"] = next((name for name in known.SOURCE_IDS if columns.get(name) in ("text", "number")), None)
-    if "instruction_id_list" in columns and "kwargs" in columns and not layout.constraints:
+        extra["source_id"] = first(names.SOURCE_IDS, lambda name: kinds[name] in ("text", "number"))
+    if not layout.tools:
+        extra["tools"] = first(names.TOOLS, lambda name: kinds[name] != "null")
+    if "instruction_id_list" in kinds and "kwargs" in kinds and not layout.constraints:
         extra["constraints"] = ("instruction_id_list", "kwargs")
-    kept = {key: value for key, value in extra.items() if value}
-    layout = layout.but(**kept)
+    layout = layout.but(**{key: value for key, value in extra.items() if value})
     if layout.label == "order" and len(layout.responses) == 2 and not any(p.endswith("[]") for p in layout.responses):
-        layout = _with_scores(layout, columns)
-    return layout if layout.scores else _with_reward_models(layout, _parallel_rewards(columns))
+        layout = with_pair_scores(layout, sample)
+    return layout if layout.scores else with_reward_models(layout, parallel_rewards(sample))
 
 
-def _with_scores(layout: Layout, columns: Mapping[str, Kind]) -> Layout:
-    for first, second in known.PAIR_SCORES:
-        kinds = lookup(columns, first), lookup(columns, second)
-        if all(kind in ("number", "text") for kind in kinds):
-            why = f"{layout.why}; scores in {first} and {second}"
-            return layout.but(annotations=(first, second), label="scores", scores=f"{first},{second}", why=why)
-        if isinstance(kinds[0], dict) and isinstance(kinds[1], dict):
-            models = [key for key in kinds[0] if key in kinds[1]]
-            specs = [",".join(format_path((side, model)) for side in (first, second)) for model in models]
-            return _with_reward_models(layout, specs)
-    return layout
-
-
-def _parallel_rewards(columns: Mapping[str, Kind]) -> list[str]:
-    """Return the paths of scores that reward models gave all responses of a row: ``rm_scores.<model>[]``."""
-    return [
-        format_path((name, model, EACH))
-        for name, kind in columns.items()
-        if isinstance(kind, dict) and ("score" in name or "reward" in name)
-        for model, scores in kind.items()
-        if isinstance(scores, ListOf) and scores.of == "number"
+def _with_context(layout: Layout, sample: Sample) -> Layout:
+    """Return the layout with the columns that belong to the prompt: earlier turns, passages, the steps so far."""
+    if not layout.prompt or layout.turns:
+        return layout
+    used = set(layout.columns)
+    kinds = sample.kinds
+    if not layout.history:
+        for name in names.named(kinds, names.EARLIER_TURNS):
+            kind = kinds[name]
+            if name not in used and (isinstance(kind, ListOf) or is_conversation(kind)):
+                return _with_context(_noted(layout, "history", name), sample)
+    if not layout.prefix:
+        for name in names.named(kinds, names.PREFIXES):
+            if name not in used and kinds[name] == "text" and layout.label == "order":
+                return _with_context(_noted(layout, "prefix", name), sample)
+    contexts = [
+        name
+        for name in names.named(kinds, names.CONTEXTS)
+        if name not in used
+        and (kinds[name] == "text" or is_texts(kinds[name]))
+        and name in layout_context(layout, sample)
     ]
-
-
-def _with_reward_models(layout: Layout, specs: Sequence[str]) -> Layout:
-    """Return the layout with the scores of a reward model; of several models the choice is the user's."""
-    if len(specs) == 1:
-        why = f"{layout.why}; scores of a reward model in {specs[0]}"
-        return layout.but(scores=specs[0], why=why)
-    if not specs:
-        return layout
-    told = f"scores of {len(specs)} reward models are there, choose one: --scorer 'columns:{specs[0]}'"
-    return layout.but(why=f"{layout.why}; {told}", scores="")
-
-
-def _checked(layout: Layout, rows: Sequence[Mapping[str, Any]]) -> Layout:
-    """Return the layout after a look at sample rows: a guessed label that they contradict is left unread.
-
-    Raises:
-        LayoutError: what was taken for transcripts is plain text.
-    """
-    if layout.name.startswith("numbered-") and layout.label == "choice":
-        column = layout.annotations[0]
-        try:
-            for row in rows:
-                RULES["choice"]([row.get(column)], len(layout.responses), dict(layout.choices))
-        except RowError as error:
-            why = layout.why + _unread(column, f"it does not say which response it means: {error.seen}")
-            return layout.but(annotations=None, label="scores", choices=(), why=why)
-    if layout.name != "transcripts" or not rows:
-        return layout
-    cells = [row.get(path) for row in rows for path in layout.responses]
-    texts = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
-    if texts and not any(transcript(text) for text in texts):
-        names = ", ".join(layout.responses)
-        raise LayoutError(
-            f"{names} hold plain text, and no column holds the prompt: add one (prompt, instruction, ...), or "
-            'name it: --layout "prompt=COLUMN,responses=' + "|".join(layout.responses) + ',label=order"'
-        )
+    if contexts:
+        paths = (*(format_path((name,)) for name in contexts), *layout.prompt)
+        return layout.but(prompt=paths, why=f"{layout.why}, with {' and '.join(contexts)}")
     return layout
+
+
+def layout_context(layout: Layout, sample: Sample) -> list[str]:
+    """Return the columns that may stand before a prompt of texts; none before one of chat messages."""
+    prompts = [sample.kinds.get(column_of(path)) for path in layout.prompt]
+    return list(sample.kinds) if all(kind in ("text", "json") for kind in prompts) else []
+
+
+def _noted(layout: Layout, part: str, name: str) -> Layout:
+    return layout.but(**{part: format_path((name,))}, why=f"{layout.why}, with {name}")

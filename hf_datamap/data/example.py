@@ -45,20 +45,26 @@ class Image:
         """
         if self.data is not None:
             return self.data
+        if self.path is None:
+            raise RowError("the image is not in the row: a block stands for it, and no column holds it")
         if self.is_url:
             raise RowError("the image is a URL, and URLs are not fetched", str(self.path)[:80])
         try:
-            return Path(str(self.path)).read_bytes()
+            return Path(self.path).read_bytes()
         except OSError as error:
             raise RowError("the image file cannot be read", f"{str(self.path)[:80]}: {error.strerror}") from None
 
 
 class Message(TypedDict):
-    """One chat message. ``images`` is there only when it has some; ``content`` is its text."""
+    """One chat message; ``content`` is its text, tool calls included.
+
+    ``images`` and ``reasoning`` (what the model thought before it spoke) are there only when the message has some.
+    """
 
     role: str
     content: str
     images: NotRequired[tuple[Image, ...]]
+    reasoning: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +74,12 @@ class Constraint:
     Attributes:
         id: the IFEval instruction id, for example ``punctuation:no_comma`` (a language prefix such as ``en:`` is kept).
         kwargs: its keyword arguments, without nulls.
+        turn: which of the user's messages it belongs to, from 1; None where constraints are not given per turn.
     """
 
     id: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    turn: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,7 @@ class Example:
             None as a whole when the row has none.
         references: reference answers to the prompt, if any.
         constraints: verifiable constraints of the prompt, if any.
+        rubric: what matters for this prompt in particular, if the row says so.
         source_id: where the row came from (an id column), if any.
         scores: scores that were read beside, N each, by the name of who wants them (members of a panel).
         reasoning: N texts, None where there is none, of what the model thought before each response
@@ -96,6 +105,7 @@ class Example:
     annotations: list[float | None] | None = None
     references: tuple[str, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    rubric: str = ""
     source_id: str | None = None
     scores: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     reasoning: tuple[str | None, ...] = ()

@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 
 from hf_datamap.data.column_types import kind_of_feature, lookup, shown
 from hf_datamap.data.known_groupings import GROUPINGS, Grouping
+from hf_datamap.data.messages import message_of, text_of
 from hf_datamap.data.paths import arrow_walk, column_of, parse_path, parse_paths
-from hf_datamap.data.values import mean, message_of, number, text_of
+from hf_datamap.data.values import mean, number
 from hf_datamap.errors import LayoutError, RowError
 
 if TYPE_CHECKING:

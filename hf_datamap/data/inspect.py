@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from hf_datamap.data.detect import left_out
+from hf_datamap.data.evidence import Collector, Evidence, RowAsRead, example_as_json
 from hf_datamap.data.example import Example
 from hf_datamap.data.layout import Layout
 from hf_datamap.data.parse import choose_layout
+from hf_datamap.data.paths import read_paths
+from hf_datamap.data.sample import take_sample
 from hf_datamap.errors import RowError
 
 _BATCH = 1000
@@ -36,6 +39,8 @@ class Inspection:
         unread: columns that the layout leaves alone.
         auto: what ``--scorer auto`` would do.
         complete: whether all rows were looked at.
+        evidence: rows as read, counts of label values, what was left out: what a person needs to tell whether it
+            is right.
     """
 
     layout: Layout
@@ -50,6 +55,7 @@ class Inspection:
     unread: tuple[str, ...] = ()
     auto: str = ""
     complete: bool = True
+    evidence: Evidence = field(default_factory=Evidence)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
@@ -60,11 +66,12 @@ class Inspection:
             "columns": list(self.layout.columns),
         }
         out["layout"]["scores"] = self.layout.scores
-        out["example"] = None if self.example is None else asdict(self.example)
+        out["example"] = None if self.example is None else example_as_json(self.example)
         for name in ("skipped", "notes"):
             out[name] = dict(out[name])
         out["responses"] = {str(count): rows for count, rows in self.responses.items()}
         out["unread"] = list(self.unread)
+        out["evidence"] = self.evidence.to_dict()
         return out
 
     def to_json(self) -> str:
@@ -75,8 +82,10 @@ class Inspection:
         """Return a page to read in a terminal; texts are cut to `width` characters, control characters escaped."""
         layout = self.layout
         named = ", ".join
+        missing = named(map(repr, self.evidence.left_out))
+        warning = f"; NOT READ, although it may belong to the prompt: {missing}" if missing else ""
         lines = [
-            ("layout", f"{layout.name}: {layout.why}"),
+            ("layout", f"{layout.name}: {layout.why}{warning}"),
             ("prompt", named(layout.prompt) or "what the responses share"),
             ("responses", f"{named(layout.responses)} ({_span(self.responses)} per row)"),
             ("annotations", layout.polarity),
@@ -84,9 +93,15 @@ class Inspection:
         ]
         extras = {"system": layout.system, "references": named(layout.references), "id": layout.source_id}
         extras["constraints"] = named(layout.constraints)
+        extras |= {"history": named(layout.history), "prefix": layout.prefix, "tools": layout.tools}
+        extras |= {"images": named(layout.images), "files": named(self.evidence.files)}
         lines += [(name, value) for name, value in extras.items() if value]
         lines += [("not read", named(self.unread))] if self.unread else []
         lines += [("auto", self.auto)] if self.auto else []
+        counts = self.evidence.label_values, self.evidence.preferred
+        lines += [
+            (name, _counts(count)) for name, count in zip(("label values", "preferred"), counts, strict=True) if count
+        ]
         looked = f"{self.rows:,} rows" if self.complete else f"the first {self.rows:,} rows"
         lines.append(
             ("rows", f"{looked}: {self.mappable:,} can be mapped, {self.rows - self.readable:,} would be skipped")
@@ -113,7 +128,9 @@ class Inspection:
         lines += [
             f"  constraint {printable(c.id)} {printable(json.dumps(dict(c.kwargs)))}" for c in self.example.constraints
         ]
-        return lines
+        rows = self.evidence.rows
+        lines += ["", "rows as read (* is preferred):"] if rows else []
+        return lines + [line for number, row in enumerate(rows, 1) for line in _row_lines(number, row)]
 
 
 def inspect_dataset(
@@ -122,6 +139,8 @@ def inspect_dataset(
     layout: Layout | str | None = None,
     limit: int | None = None,
     describe_auto: Callable[[Layout], str] | None = None,
+    files: Sequence[str] = (),
+    images: bool = False,
 ) -> Inspection:
     """Find out how a dataset would be read, without scoring it.
 
@@ -131,17 +150,22 @@ def inspect_dataset(
         limit: how many rows to look at; all, or the first 1,000 of a streaming dataset, when left out.
         describe_auto: says which scorer ``--scorer auto`` would take for a layout (``Inspection.auto``); the scorers
             stand above this room, so that the caller brings them along.
+        files: names of the files that the rows are from, to be shown.
+        images: whether rows with images may be read; without it they are refused, as a scorer of texts would.
 
     Raises:
         LayoutError: no layout fits, or several do.
     """
-    chosen = choose_layout(ds, layout)
+    chosen = choose_layout(ds, layout, images=images)
     splits = list(ds.values()) if isinstance(ds, Mapping) else [ds]
     if limit is None and not all(hasattr(split, "num_rows") for split in splits):
         limit = _STREAM_LIMIT
     tally = _Tally(chosen.label == "order" or bool(chosen.annotations))
-    for result in itertools.islice(_read(splits, chosen), limit):
+    collector = Collector(chosen)
+    for result, cells in itertools.islice(_read(splits, chosen), limit):
         tally.add(result)
+        if isinstance(result, Example):
+            collector.add(result, cells)
     total = sum(getattr(split, "num_rows", -1) for split in splits)
     names = list(splits[0].features or splits[0].column_names or ())
     return Inspection(
@@ -157,15 +181,19 @@ def inspect_dataset(
         unread=tuple(n for n in names if n not in chosen.columns and not n.startswith("datamap_")),
         auto=describe_auto(chosen) if describe_auto else "",
         complete=tally.rows == total or (limit is not None and tally.rows < limit),
+        evidence=collector.evidence(left_out(chosen, take_sample(splits[0])), files),
     )
 
 
-def _read(splits: list[Any], layout: Layout) -> Iterator[Example | RowError]:
+def _read(splits: list[Any], layout: Layout) -> Iterator[tuple[Example | RowError, Sequence[Any]]]:
+    """Yield every row as read, with the values of its label."""
     for split in splits:
         if hasattr(split, "num_rows"):
             split = split.with_format("arrow")  # noqa: PLW2901 - the same rows, read without a detour
         for batch in split.select_columns(list(layout.columns)).iter(_BATCH):
-            yield from layout.read_batch(batch)
+            results = layout.read_batch(batch)
+            labels = list(read_paths(batch, layout.annotations).values())
+            yield from zip(results, zip(*labels, strict=True) if labels else [()] * len(results), strict=True)
 
 
 @dataclass
@@ -207,6 +235,20 @@ def _tied(labels: list[float | None]) -> bool:
     return None not in labels and len(set(labels)) == 1
 
 
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{value}: {count:,}" for value, count in counts.items())
+
+
+def _row_lines(number: int, row: RowAsRead) -> list[str]:
+    label = ", ".join(f"{path} = {value}" for path, value in row.label.items())
+    source = f"({printable(label)}) " if label else ""
+    lines = [f"  row {number}      {source}… {printable(row.prompt_end.strip())}"]
+    for place, text in enumerate(row.responses[:6], 1):
+        mark = "*" if place in row.preferred else " "
+        lines.append(f"    {mark} {place}      {'(null)' if text is None else printable(text.strip())}")
+    return lines + ([f"      ... and {len(row.responses) - 6} more"] if len(row.responses) > 6 else [])
+
+
 def _span(counts: Mapping[int, int]) -> str:
     if not counts:
         return "0"
@@ -216,7 +258,10 @@ def _span(counts: Mapping[int, int]) -> str:
 
 def printable(text: str) -> str:
     """Return a text that cannot steer a terminal: control and direction marks escaped, line breaks shown as ``⏎``."""
-    text = re.sub(r"\s*\n\s*", " ⏎ ", text)
+    first, *others = text.split("\n")
+    if others:  # by parts: an expression for blanks around a line break takes quadratic time on long blanks
+        inner = (part.strip() for part in others[:-1])
+        text = " ⏎ ".join([first.rstrip(), *(part for part in inner if part), others[-1].lstrip()])
     return "".join(mark if mark.isprintable() or mark in "\u200c\u200d" else ascii(mark)[1:-1] for mark in text)
 
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from hf_datamap.data.paths import parse_paths
+
 
 @dataclass(frozen=True)
 class Known:
@@ -33,6 +35,13 @@ class Known:
     unless: str = ""
     choose: str = ""
 
+    @property
+    def needed(self) -> frozenset[str]:
+        """The paths that a dataset must have to be read so."""
+        parts = ("prompt", "responses", "annotations", "system", "references", "history", "prefix")
+        paths = [path for part in parts for path in parse_paths(self.spec.get(part)) if not path.endswith("?")]
+        return frozenset((*paths, *self.also))
+
 
 def _known(name: str, what: str, *, also: Sequence[str] = (), unless: str = "", choose: str = "", **spec: Any) -> Known:
     return Known(name, what, spec, tuple(also), unless, choose)
@@ -43,24 +52,26 @@ KNOWN: Final[tuple[Known, ...]] = (
     _known(
         "ultrafeedback-binarized", "HuggingFaceH4/ultrafeedback_binarized",
         prompt="prompt", responses="chosen,rejected", annotations="score_chosen,score_rejected",
-        also=("messages",),
+        label="scores_or_order", also=("messages",),
     ),
     _known(
         "ultrafeedback-binarized-metadata", "trl-lib/ultrafeedback_binarized copies with scores in metadata",
         prompt="prompt", responses="chosen,rejected", annotations="metadata.score_chosen,metadata.score_rejected",
+        label="scores_or_order",
     ),
     _known(
         "argilla-ultrafeedback", "argilla/ultrafeedback-binarized-preferences",
         prompt="instruction", responses="chosen_response,rejected_response",
-        annotations="chosen_avg_rating,rejected_avg_rating",
+        annotations="chosen_avg_rating,rejected_avg_rating", label="scores_or_order",
     ),
     _known(
         "argilla-ultrafeedback-cleaned", "argilla/ultrafeedback-binarized-preferences-cleaned",
         prompt="prompt", responses="chosen,rejected", annotations="chosen-rating,rejected-rating",
+        label="scores_or_order",
     ),
     _known(
         "tulu-preference", "allenai/llama-3.1-tulu-3-8b-preference-mixture",
-        prompt="prompt", responses="chosen,rejected", label="order", also=("source",),
+        prompt="prompt", responses="chosen,rejected", label="order", also=("source",), unless="score_chosen",
     ),
     _known(
         "orca-dpo", "Intel/orca_dpo_pairs",
@@ -88,6 +99,22 @@ KNOWN: Final[tuple[Known, ...]] = (
     _known(
         "sharegpt-pairs", "LLaMA-Factory, axolotl: conversations and one message (or text) per side",
         prompt="conversations", responses="chosen,rejected", label="order",
+    ),
+    _known(
+        "openai-preference", "OpenAI, Azure and Together preference files (input.messages, preferred_output)",
+        prompt="input.messages", responses="preferred_output,non_preferred_output", label="order", tools="input.tools?",
+    ),
+    _known(
+        "swift-rejected-response", "ms-swift: messages end with the chosen answer, the rejected one beside",
+        prompt="messages", responses="messages[-1],rejected_response", label="order",
+    ),
+    _known(
+        "swift-rejected-messages", "ms-swift: two whole conversations",
+        responses="messages,rejected_messages", label="order",
+    ),
+    _known(
+        "swift-query", "ms-swift: query, response and rejected_response",
+        prompt="query", responses="response,rejected_response", label="order", history="history?",
     ),
     # --- two responses and a label column -------------------------------------------------------------------------
     _known(
@@ -120,12 +147,14 @@ KNOWN: Final[tuple[Known, ...]] = (
     ),
     _known(
         "summarize-from-feedback", "openai/summarize_from_feedback comparisons (TL;DR posts and CNN/DM articles)",
-        prompt="info.title,info.post,info.article", preamble="Summarize the following text.",
+        prompt="info.title?,info.post?,info.article?", preamble="Summarize the following text.",
         responses="summaries[].text", annotations="choice", label="choice", choices={0: 0, 1: 1}, source_id="info.id?",
+        also=("info",),
     ),
     _known(
-        "arena-conversations", "lmarena-ai/arena-human-preference, lmsys/chatbot_arena_conversations",
-        responses="conversation_a,conversation_b", annotations="winner", label="choice",
+        "arena-conversations",
+        "lmarena-ai/arena-human-preference, lmsys/chatbot_arena_conversations, lmsys/mt_bench_human_judgments",
+        responses="conversation_a,conversation_b", annotations="winner", label="choice", turn="turn?",
     ),
     _known(
         "arena-55k", "lmsys/lmsys-arena-human-preference-55k (turns as JSON lists)",
@@ -140,6 +169,25 @@ KNOWN: Final[tuple[Known, ...]] = (
     _known(
         "llmbar", "princeton-nlp/LLMBar",
         prompt="input", responses="output_1,output_2", annotations="label", label="choice", choices={1: 0, 2: 1},
+    ),
+    _known(
+        "offsetbias", "NCSOFT/offsetbias, LLMBar with instruction and input",
+        prompt="instruction,input", responses="output_1,output_2", annotations="label", label="choice",
+        choices={1: 0, 2: 1},
+    ),
+    _known(
+        "alpaca-farm", "tatsu-lab/alpaca_farm preferences",
+        prompt="instruction,input", responses="output_1,output_2", annotations="preference", label="between",
+    ),
+    _known(
+        "preference-collection", "prometheus-eval/Preference-Collection (instruction holds the judge's prompt)",
+        prompt="orig_instruction", responses="orig_response_A,orig_response_B", annotations="orig_preference",
+        label="choice", scores="orig_score_A?,orig_score_B?", references="orig_reference_answer?",
+    ),
+    _known(
+        "label-studio-pairwise", "Label Studio export of pairwise comparisons",
+        prompt="data.prompt", responses="data.answer1,data.answer2",
+        annotations="annotations[].result[].value.selected", label="choice",
     ),
     _known(
         "pandalm", "WeOpenML/PandaLM test set (three annotators)",
@@ -168,6 +216,32 @@ KNOWN: Final[tuple[Known, ...]] = (
         also=("completions[].model",), unless="completions[].overall_score",
     ),
     _known(
+        "vertex-preference", "Vertex AI preference tuning (contents, completions with scores)",
+        prompt="contents", responses="completions[].completion", annotations="completions[].score",
+    ),
+    _known(
+        "nemo-rl", "NVIDIA NeMo-RL preference data (rank 0 is best)",
+        prompt="context", responses="completions[].completion", annotations="completions[].rank", label="ranks",
+    ),
+    _known(
+        "paddle-preference", "PaddleNLP: src and tgt interleave, sort 1 is the chosen response",
+        prompt="src[-1]", history="src,tgt", responses="response[]", annotations="sort[]", scores="",
+    ),
+    _known(
+        "oasst-tree", "OpenAssistant message trees, the replies to the first prompt (rank 0 is best)",
+        prompt="prompt.text", responses="prompt.replies[].text", annotations="prompt.replies[].rank", label="ranks",
+    ),
+    _known(
+        "oasst-tree-meta", "OpenAssistant message trees with ranks in meta",
+        prompt="prompt.text", responses="prompt.replies[].text", annotations="prompt.replies[].meta.rank",
+        label="ranks",
+    ),
+    _known(
+        "code-ultrafeedback", "coseal/CodeUltraFeedback (ratings in the order of their own)",
+        prompt="instruction", responses="responses[].response",
+        annotations="responses[].model,annotations[].model,annotations[].rating", label="keyed",
+    ),
+    _known(
         "simpo-ultrafeedback", "princeton-nlp/llama3-ultrafeedback: five samples, scored by a reward model",
         prompt="prompt", responses="all_generated_responses[]", annotations="all_rm_scores[]",
     ),
@@ -186,53 +260,3 @@ KNOWN: Final[tuple[Known, ...]] = (
         label="pairwise",
     ),
 )  # fmt: skip
-
-#: Names under which a prompt column goes when no known layout fits, in order of preference.
-PROMPTS: Final = ("prompt", "instruction", "question", "query", "input")
-#: Prompt columns that hold turns, looked at when none of `PROMPTS` is there.
-HISTORIES: Final = ("messages", "conversations", "conversation", "context", "history", "post")
-SYSTEMS: Final = ("system", "system_prompt", "system_message")
-#: Names of the preferred and the other response.
-PAIRS: Final = (
-    ("chosen", "rejected"),
-    ("chosen_response", "rejected_response"),
-    ("response_chosen", "response_rejected"),
-    ("chosen_messages", "rejected_messages"),
-    ("chosen_conversation", "rejected_conversation"),
-    ("preferred", "dispreferred"),
-    ("accepted", "rejected"),
-    ("response_j", "response_k"),  # lvwerra/stack-exchange-paired
-)
-#: Names of numeric scores that go with `PAIRS`.
-PAIR_SCORES: Final = (
-    ("score_chosen", "score_rejected"),
-    ("chosen_score", "rejected_score"),
-    ("chosen-rating", "rejected-rating"),
-    ("chosen_rating", "rejected_rating"),
-    ("chosen_reward", "rejected_reward"),
-    ("reward_chosen", "reward_rejected"),
-    ("chosen_avg_rating", "rejected_avg_rating"),
-    ("metadata.score_chosen", "metadata.score_rejected"),
-)
-#: Stems of numbered or lettered responses: ``answer_a``, ``response1``, ``prediction 3``.
-STEMS: Final = ("response", "answer", "output", "completion", "prediction", "generation", "candidate", "model_output")
-#: Label columns beside numbered responses that hold words (numbers do not say which response they mean).
-CHOICES: Final = ("winner", "label", "preference", "choice", "better", "preferred", "verdict")
-#: List columns of responses, and the field names of a response within a list of structs.
-LISTS: Final = ("responses", "completions", "answers", "outputs", "generations", "candidates", "samples", "output")
-LIST_TEXTS: Final = ("response", "text", "answer", "completion", "output", "content", "generation")
-#: Score columns parallel to `LISTS`, or score fields within their structs.
-LIST_SCORES: Final = ("annotations", "scores", "ratings", "rating", "rewards", "preferences", "preference")
-STRUCT_SCORES: Final = ("overall_score", "score", "rating", "reward")
-REFERENCES: Final = ("references", "reference", "reference_answer", "gold", "gold_answer")
-SOURCE_IDS: Final = (
-    "prompt_id",
-    "source_id",
-    "pair_id",
-    "question_id",
-    "example_id",
-    "id",
-    "key",
-    "idx",
-    "source_index",
-)

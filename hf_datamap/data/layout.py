@@ -8,12 +8,14 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
-from hf_datamap.data.conversation import interleaved, part_ways, prompt_messages
-from hf_datamap.data.example import Constraint, Example, Message
+from hf_datamap.data.example import Example
 from hf_datamap.data.labels import BOTH_BAD, RULES, TIE, Winner, choice_key, polarity
-from hf_datamap.data.paths import column_of, decoded, lies_in_arrow, one_path, parse_paths, read_path, read_paths
-from hf_datamap.data.values import parse_constraints, seen, text_of, transcript, turns_of, whole
+from hf_datamap.data.paths import column_of, lies_in_arrow, one_path, parse_paths, read_path, read_paths
+from hf_datamap.data.reading import REPAIRS, Reader
 from hf_datamap.errors import LayoutError, RowError
+
+#: Rules whose annotations are scores as well.
+_NUMERIC = ("scores", "scores_or_order")
 
 
 @dataclass(frozen=True, init=False)
@@ -37,10 +39,19 @@ class Layout:
             Left out, it follows `annotations` where those are scores; ``""`` says that there are none.
         system: path of a system message.
         references: paths of reference answers (texts or lists of texts).
+        rubric: paths of what matters for the row's own prompt (a text, or a list of criteria), for judges.
         constraints: paths of the instruction ids and of their arguments.
         source_id: path of the row's own id.
         preamble: fixed words in front of the prompt, for data whose prompt leaves the task unsaid.
         turns: whether prompt and responses are lists of turns (or their JSON) that interleave.
+        history: paths of the turns before the prompt: one of pairs or messages, or two (questions, answers).
+        prefix: path of a text that every response goes on from (the steps so far); it is read as their beginning.
+        tools: path of tool definitions; they join the system message.
+        turn: path of the number of the assistant turn that the label is about; later turns are left out.
+        images: paths of the images of a row.
+        multimodal: whether rows with images may be read; without it they are refused, in the row or as a whole.
+        classes: names of the classes, by path, where `annotations` hold their numbers (``ClassLabel``).
+        repairs: what is mended in every row, see `REPAIRS`.
         name: a short name.
         why: one line on why this layout was chosen.
     """
@@ -53,10 +64,19 @@ class Layout:
     scores: str | None = None
     system: str | None = None
     references: tuple[str, ...] = ()
+    rubric: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     source_id: str | None = None
     preamble: str = ""
     turns: bool = False
+    history: tuple[str, ...] = ()
+    prefix: str | None = None
+    tools: str | None = None
+    turn: str | None = None
+    images: tuple[str, ...] = ()
+    multimodal: bool = False
+    classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    repairs: tuple[str, ...] = ()
     name: str = "custom"
     why: str = "given by the user"
 
@@ -71,29 +91,48 @@ class Layout:
         scores: str | Sequence[str] | None = None,
         system: str | None = None,
         references: str | Sequence[str] | None = None,
+        rubric: str | Sequence[str] | None = None,
         constraints: str | Sequence[str] | None = None,
         source_id: str | None = None,
         preamble: str = "",
         turns: bool = False,
+        history: str | Sequence[str] | None = None,
+        prefix: str | None = None,
+        tools: str | None = None,
+        turn: str | None = None,
+        images: str | Sequence[str] | None = None,
+        multimodal: bool = False,
+        classes: Mapping[str, Sequence[str]] | Iterable[tuple[str, Sequence[str]]] = (),
+        repairs: Sequence[str] = (),
         name: str = "custom",
         why: str = "given by the user",
     ) -> None:
-        told = parse_paths(annotations)
-        given = parse_paths(told if scores is None and label == "scores" else scores)
+        label_paths = parse_paths(annotations)
+        score_paths = parse_paths(label_paths if scores is None and label in _NUMERIC else scores)
+        class_names = classes.items() if isinstance(classes, Mapping) else classes
         pairs = choices.items() if isinstance(choices, Mapping) else choices
         values = {
             "prompt": parse_paths(prompt),
             "responses": parse_paths(responses),
-            "annotations": told,
+            "annotations": label_paths,
             "label": label,
             "choices": tuple((choice_key(key), where) for key, where in pairs),
-            "scores": ",".join(given) or None,
+            "scores": ",".join(score_paths) or None,
             "system": one_path(system),
             "references": parse_paths(references),
+            "rubric": parse_paths(rubric),
             "constraints": parse_paths(constraints),
             "source_id": one_path(source_id),
             "preamble": preamble,
             "turns": bool(turns),
+            "history": parse_paths(history),
+            "prefix": one_path(prefix),
+            "tools": one_path(tools),
+            "turn": one_path(turn),
+            "images": parse_paths(images),
+            "multimodal": bool(multimodal),
+            "classes": tuple((path, tuple(names)) for path, names in class_names),
+            "repairs": (repairs,) if isinstance(repairs, str) else tuple(repairs),
             "name": name,
             "why": why,
         }
@@ -106,7 +145,9 @@ class Layout:
             raise LayoutError("a layout needs responses: one list path, or one path per response")
         if self.label not in {*RULES, "order"}:
             raise LayoutError(f"unknown label rule {self.label!r}; there are: {', '.join([*RULES, 'order'])}")
-        if len(self.responses) == 1 and self.label == "order":
+        if unknown := [repair for repair in self.repairs if repair not in REPAIRS]:
+            raise LayoutError(f"unknown repair {unknown[0]!r}; there are: {', '.join(REPAIRS)}")
+        if len(self.responses) == 1 and self.label in {"order", "scores_or_order"}:
             raise LayoutError("the rule 'order' needs one path for the preferred responses and one for the others")
         if self.constraints and len(self.constraints) != 2:
             raise LayoutError(f"constraints takes two paths, ids and arguments, not {self.constraints!r}")
@@ -121,13 +162,13 @@ class Layout:
     @property
     def paths(self) -> tuple[str, ...]:
         """Every path the layout reads an `Example` from."""
-        return _plan(self).paths
+        return _reader(self).paths
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The top-level columns it needs, those of `scores` included."""
-        wanted = (*self.paths, *parse_paths(self.scores))
-        return tuple(dict.fromkeys(column_of(path) for path in wanted))
+        paths = (*self.paths, *parse_paths(self.scores))
+        return tuple(dict.fromkeys(column_of(path) for path in paths))
 
     @property
     def polarity(self) -> str:
@@ -145,8 +186,8 @@ class Layout:
         Raises:
             RowError: the row cannot be read; says why, and what was seen.
         """
-        plan = _plan(self)
-        return plan.example([read_path(row, path) for path in plan.paths])
+        reader = _reader(self)
+        return reader.example([read_path(row, path) for path in reader.paths])
 
     def read_batch(self, batch: Any) -> list[Example | RowError]:
         """Read many rows; those that cannot be read give their `RowError` in place.
@@ -158,13 +199,13 @@ class Layout:
         Raises:
             LayoutError: a column is missing from the batch as a whole.
         """
-        plan = _plan(self)
-        columns = read_paths(batch, plan.paths)
-        valid = lies_in_arrow(batch, map(column_of, plan.paths))
+        reader = _reader(self)
+        columns = read_paths(batch, reader.paths)
+        valid = lies_in_arrow(batch, map(column_of, reader.paths))
         rows: list[Example | RowError] = []
         for values in zip(*columns.values(), strict=True):
             try:
-                rows.append(plan.example(values, valid=valid))
+                rows.append(reader.example(values, valid=valid))
             except RowError as error:
                 rows.append(error.with_traceback(None))
         return rows
@@ -175,10 +216,9 @@ class Layout:
         for field in fields(self):
             value = getattr(self, field.name)
             if value and value != field.default:
-                out[field.name] = (
-                    dict(value) if field.name == "choices" else list(value) if isinstance(value, tuple) else value
-                )
-        if self.scores is None and self.label == "scores" and self.annotations:
+                by_key = field.name in {"choices", "classes"}
+                out[field.name] = dict(value) if by_key else list(value) if isinstance(value, tuple) else value
+        if self.scores is None and self.label in _NUMERIC and self.annotations:
             out["scores"] = ""
         return out
 
@@ -208,137 +248,5 @@ class Layout:
 
 
 @lru_cache(maxsize=256)
-def _plan(layout: Layout) -> _Plan:
-    return _Plan(layout)
-
-
-class _Plan:
-    """A layout made ready: which of the values of a row (in the order of `paths`) plays which part."""
-
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-        self.paths: tuple[str, ...] = ()
-        self._prompt = self._places(layout.prompt)
-        self._responses = self._places(layout.responses)
-        self._annotations = self._places(layout.annotations)
-        self._references = self._places(layout.references)
-        self._constraints = self._places(layout.constraints)
-        self._system = self._places([layout.system] if layout.system else [])
-        self._source_id = self._places([layout.source_id] if layout.source_id else [])
-        self._one_list = len(self._responses) == 1
-        self._lists = [path.endswith("[]") for path in layout.responses]
-        self._choices = dict(layout.choices)
-        self._rule = RULES.get(layout.label) if layout.annotations else None
-
-    def _places(self, paths: Any) -> list[int]:
-        self.paths = tuple(dict.fromkeys((*self.paths, *(paths or ()))))
-        return [self.paths.index(path) for path in paths or ()]
-
-    def example(self, values: Sequence[Any], *, valid: bool = False) -> Example:
-        """Return the example that values make; `valid` says that their texts are known to hold no surrogates."""
-        try:
-            return self._example(values, valid)
-        except RecursionError:
-            raise RowError("the row is nested too deeply") from None
-
-    def _example(self, values: Sequence[Any], valid: bool) -> Example:
-        cells, groups = self._cells(values)
-        prompt, responses = self._text(values, cells, valid)
-        return Example(
-            prompt=prompt,
-            responses=responses,
-            annotations=self._labels(values, groups),
-            references=self._references_of(values) if self._references else (),
-            constraints=self._constraints_of(values) if self._constraints else (),
-            source_id=self._id_of(values) if self._source_id else None,
-        )
-
-    def _cells(self, values: Sequence[Any]) -> tuple[Sequence[Any], list[int]]:
-        """Return one cell per response, and of which path each is."""
-        if self._one_list:
-            cells = values[self._responses[0]]
-            if isinstance(cells, str):
-                cells = decoded(cells)
-            if not isinstance(cells, (list, tuple)):
-                raise RowError("the row has no list of responses", seen(cells))
-            if not cells:
-                raise RowError("the row has no responses")
-            return cells, []
-        if not any(self._lists):
-            return [values[place] for place in self._responses], list(range(len(self._responses)))
-        found: list[Any] = []
-        groups: list[int] = []
-        for group, (place, is_list) in enumerate(zip(self._responses, self._lists, strict=True)):
-            part = decoded(values[place])
-            part = part if is_list and isinstance(part, (list, tuple)) else [] if part is None else [part]
-            found.extend(part)
-            groups.extend([group] * len(part))
-        if not found:
-            raise RowError("the row has no responses")
-        return found, groups
-
-    def _text(
-        self, values: Sequence[Any], cells: Sequence[Any], valid: bool
-    ) -> tuple[tuple[Message, ...], list[str | None]]:
-        layout = self.layout
-        prompt = [values[place] for place in self._prompt]
-        if layout.turns:
-            return part_ways(self._system_of(values), interleaved(decoded(prompt[0]) if prompt else None, cells))
-        if prompt:
-            sides = [
-                turns_of(c, "a response") if type(c) is not str or c[:2] == "[{" else c if valid else whole(c)
-                for c in cells
-            ]
-            given = prompt_messages(prompt, layout.preamble)
-            if len(given) > 1 and all(
-                isinstance(side, str) and side.startswith(str(prompt[0]).rstrip()) for side in sides
-            ):
-                sides = [transcript(side) if isinstance(side, str) else side for side in sides]
-        else:
-            sides = [self._conversation(cell) for cell in cells]
-            given = []
-        if self._system:
-            given = self._system_of(values) + given
-        if any(type(side) is list for side in sides):
-            return part_ways(given, sides)
-        if not any(message["role"] != "system" and message["content"].strip() for message in given):
-            raise RowError("the prompt is empty")
-        return tuple(given), sides  # type: ignore[return-value] # no side is a list here
-
-    @staticmethod
-    def _conversation(cell: Any) -> list[Message] | None:
-        turns = turns_of(cell, "a response")
-        if isinstance(turns, str):
-            found = transcript(turns)
-            if found is None:
-                raise RowError("no prompt column, and the responses are plain text without turns", seen(turns))
-            return found
-        return turns
-
-    def _system_of(self, values: Sequence[Any]) -> list[Message]:
-        text = text_of(values[self._system[0]], "the system message") if self._system else None
-        return [Message(role="system", content=text)] if text and text.strip() else []
-
-    def _labels(self, values: Sequence[Any], groups: list[int]) -> list[float | None] | None:
-        if self.layout.label == "order":
-            return [1.0 if group == 0 else 0.0 for group in groups]
-        if self._rule is None:
-            return None
-        count = len(groups) or len(self._cells(values)[0])
-        return self._rule([values[place] for place in self._annotations], count, self._choices)
-
-    def _references_of(self, values: Sequence[Any]) -> tuple[str, ...]:
-        found: list[str | None] = []
-        for place in self._references:
-            value = values[place]
-            items = value if isinstance(value, (list, tuple)) else [value]
-            found.extend(text_of(item, "the reference") for item in items)
-        return tuple(text for text in found if text and text.strip())
-
-    def _constraints_of(self, values: Sequence[Any]) -> tuple[Constraint, ...]:
-        ids, kwargs = self._constraints
-        return parse_constraints(values[ids], values[kwargs])
-
-    def _id_of(self, values: Sequence[Any]) -> str | None:
-        value = values[self._source_id[0]]
-        return None if value is None else value if isinstance(value, str) else json.dumps(value, default=str)
+def _reader(layout: Layout) -> Reader:
+    return Reader(layout)

@@ -42,8 +42,8 @@ class Part:
     def batches(self, size: int, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Read the rows, so many at a time; all columns, or those there are of some."""
         with open_parquet(self.path) as file:
-            there = [name for name in file.schema_arrow.names if names is None or name in names]
-            for batch in file.iter_batches(size, row_groups=range(*self.groups), columns=there):
+            kept = [name for name in file.schema_arrow.names if names is None or name in names]
+            for batch in file.iter_batches(size, row_groups=range(*self.groups), columns=kept):
                 yield pa.Table.from_batches([batch])
 
     def features(self) -> Features:
@@ -70,7 +70,7 @@ def plan(files: Sequence[str], part_rows: int) -> list[Part]:
                 raise SourceError(f"{path} has other columns or types than {files[0]}; map them one by one")
             groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
             sizes = [(group.num_rows, group.total_byte_size) for group in groups]
-        for start, stop in _runs([rows for rows, _ in sizes], part_rows):
+        for start, stop in _runs_of_groups([rows for rows, _ in sizes], part_rows):
             rows, nbytes = map(sum, zip(*sizes[start:stop], strict=True))
             parts.append(Part(len(parts), path, (start, stop), rows, first_row, nbytes))
             first_row += rows
@@ -79,7 +79,7 @@ def plan(files: Sequence[str], part_rows: int) -> list[Part]:
     return [part for part in parts if part.rows]
 
 
-def _runs(sizes: Sequence[int], part_rows: int) -> Iterator[tuple[int, int]]:
+def _runs_of_groups(sizes: Sequence[int], part_rows: int) -> Iterator[tuple[int, int]]:
     start, rows = 0, 0
     for group, size in enumerate(sizes):
         rows += size
@@ -88,29 +88,56 @@ def _runs(sizes: Sequence[int], part_rows: int) -> Iterator[tuple[int, int]]:
             start, rows = group + 1, 0
 
 
+def sizes_of(files: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Rows and decoded bytes of each of some Parquet files, from their footers.
+
+    Raises:
+        SourceError: a file cannot be read.
+    """
+    for path in files:
+        with open_parquet(path) as file:
+            groups = (file.metadata.row_group(group) for group in range(file.num_row_groups))
+            yield file.metadata.num_rows, sum(group.total_byte_size for group in groups)
+
+
+def read_first_rows(files: Sequence[str], count: int = 8) -> pa.Table:
+    """Read the first rows of some Parquet files; none, if there are none.
+
+    Raises:
+        SourceError: a file cannot be read.
+    """
+    for path in files:
+        with open_parquet(path) as file:
+            schema = file.schema_arrow
+            for batch in file.iter_batches(count):
+                if batch.num_rows:
+                    return pa.Table.from_batches([batch])
+    return schema.empty_table()
+
+
 def parquet_files(source: str | Path | Sequence[str | Path]) -> list[str]:
     """Return Parquet files by name: those of folders and patterns sorted, others in the order given.
 
     Raises:
         SourceError: there are none.
     """
-    found: list[str] = []
+    files: list[str] = []
     for item in [source] if isinstance(source, str | Path) else source:
         name = str(item)
         if "://" in name:
-            found += _remote(name)
+            files += _remote_files(name)
         elif Path(name).is_dir():
-            found += sorted(str(path) for path in Path(name).rglob("*.parquet"))
+            files += sorted(str(path) for path in Path(name).rglob("*.parquet"))
         elif Path(name).is_file():
-            found.append(name)
+            files.append(name)
         else:
-            found += sorted(fsspec.filesystem("file").glob(name))
-    if not found:
+            files += sorted(fsspec.filesystem("file").glob(name))
+    if not files:
         raise SourceError(f"no Parquet file at {source}: name files, a folder, a pattern or an hf:// URL")
-    return found
+    return files
 
 
-def _remote(url: str) -> list[str]:
+def _remote_files(url: str) -> list[str]:
     scheme = url.partition("://")[0]
     filesystem, path = fsspec.url_to_fs(url)
     names = sorted(filesystem.glob(path)) if glob.has_magic(url) else [path]

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from hf_datamap.data.column_types import lookup, shown
-from hf_datamap.data.detect import columns_of, detect_layout, known_layout
+from hf_datamap.data.detect import detect_layout, known_layout
 from hf_datamap.data.known_layouts import KNOWN
 from hf_datamap.data.layout import Layout
 from hf_datamap.data.paths import split_unquoted
+from hf_datamap.data.sample import take_sample
 from hf_datamap.errors import LayoutError
 
-_MANY = {"prompt", "responses", "annotations", "references", "constraints", "scores"}
+_MANY = {"prompt", "responses", "annotations", "references", "rubric", "constraints", "scores"}
 _FORMS = (
     "--layout takes a known name, paths such as "
     '"prompt=question,responses=answer_a|answer_b,annotations=winner,label=choice,choices=A:0|B:1", '
@@ -23,28 +24,30 @@ _FORMS = (
 )
 
 
-def choose_layout(ds: Any, given: Layout | str | None = None) -> Layout:
+def choose_layout(ds: Any, given: Layout | str | None = None, *, images: bool = False) -> Layout:
     """Return the layout to read a dataset with: the one given, checked against its columns, or the one detected.
 
     Args:
         ds: a ``Dataset``, ``IterableDataset`` or ``DatasetDict``.
         given: a `Layout`, or what ``--layout`` takes. A known name also brings along the extras that the columns have.
+        images: whether rows with images may be read, see `detect_layout`; a layout that is given says so itself.
 
     Raises:
         LayoutError: the given layout needs what the columns do not have; or none fits, or several do.
     """
     if given is None:
-        return detect_layout(ds)
+        return detect_layout(ds, images=images)
     layout = parse_layout(given) if isinstance(given, str) else given
     for split in ds.values() if isinstance(ds, Mapping) else [ds]:
-        columns, _ = columns_of(split, [])
-        missing = [path for path in layout.paths if columns and lookup(columns, path) is None]
+        sample = take_sample(split)
+        missing = [path for path in layout.paths if lookup(sample.kinds, path) is None]
         if missing:
             raise LayoutError(
-                f"the layout {layout.name} reads {', '.join(missing)}, which is not there\ncolumns: {shown(columns)}"
+                f"the layout {layout.name} reads {', '.join(missing)}, which is not there"
+                f"\ncolumns: {shown(sample.kinds)}"
             )
         entry = next((entry for entry in KNOWN if entry.name == given), None)
-        layout = layout if entry is None else known_layout(entry, columns)
+        layout = layout if entry is None else known_layout(entry, sample)
     return layout
 
 

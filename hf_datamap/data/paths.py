@@ -13,7 +13,6 @@ Several paths stand in one text with commas between them: ``score_chosen,score_r
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -22,6 +21,7 @@ from typing import Any, Final, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hf_datamap.data.decode import decoded, holds_json, plain, records, split_by_length, to_python
 from hf_datamap.errors import LayoutError, RowError
 
 
@@ -37,7 +37,6 @@ Step: TypeAlias = "str | int | Each"
 Path: TypeAlias = tuple[Step, ...]
 
 _SPECIAL = re.compile(r'[.\[\],|="\\]')
-_ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
 _TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|\[(-?\d*)\]|([^.\[\]"]+)')
 
 
@@ -115,24 +114,19 @@ def column_of(path: str) -> str:
     return str(parse_path(path)[0])
 
 
-def decoded(value: Any) -> Any:
-    """Return what a JSON string holds (texts with lone surrogates as None), or the value when it is not one."""
-    if isinstance(value, str) and value.lstrip()[:1] in {"[", "{", '"'}:
-        try:
-            inner = json.loads(value)
-            return without_surrogates(inner) if _ESCAPED.search(value) else inner
-        except (ValueError, RecursionError):
-            return value
-    return value
+def elements(value: Any) -> list[Any] | None:
+    """Return what ``[]`` steps into: the elements of a list, the values of a mapping by name; None for neither.
 
-
-def without_surrogates(value: Any) -> Any:
-    """Return a JSON value in which texts that hold lone surrogates are None."""
-    if isinstance(value, str):
-        return value if value.isascii() or value.encode("utf-8", "ignore").decode() == value else None
-    if isinstance(value, dict):
-        return {key: without_surrogates(item) for key, item in value.items()}
-    return [without_surrogates(item) for item in value] if isinstance(value, list) else value
+    A struct of equally long lists counts as the list of structs that it was before ``Sequence`` turned it over.
+    The values of a mapping (responses by model) come in the order of its keys, those that are null left out, so that a
+    struct, which has every key in every row, reads like the JSON object that has only its own.
+    """
+    value = records(value)
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    if isinstance(value, Mapping):
+        return [value[key] for key in sorted(value) if value[key] is not None]
+    return None
 
 
 def walk(value: Any, steps: Sequence[Step]) -> Any:
@@ -144,21 +138,15 @@ def walk(value: Any, steps: Sequence[Step]) -> Any:
                 value = value.get(step)
             else:
                 return None
+        elif isinstance(step, Each):
+            items = elements(value)
+            rest = steps[position + 1 :]
+            return [walk(item, rest) for item in items] if rest and items is not None else items
         elif not isinstance(value, (list, tuple)):
             return None
-        elif isinstance(step, Each):
-            rest = steps[position + 1 :]
-            return [walk(item, rest) for item in value] if rest else list(value)
         else:
             value = value[step] if -len(value) <= step < len(value) else None
     return value
-
-
-def _plain(value: Any) -> Any:
-    """Return a value of a dataset in NumPy, torch or another array format as Python values."""
-    if isinstance(value, (str, list, type(None))) or not hasattr(value, "tolist"):
-        return value
-    return value.tolist()
 
 
 def read_path(row: Mapping[str, Any], path: str) -> Any:
@@ -173,7 +161,7 @@ def read_path(row: Mapping[str, Any], path: str) -> Any:
     steps = parse_path(path)
     if steps[0] not in row:
         raise RowError(f"the row lacks the column {steps[0]!r}", "columns " + ", ".join(map(repr, row)))
-    return walk(_plain(row[str(steps[0])]), steps[1:])
+    return walk(plain(row[str(steps[0])]), steps[1:])
 
 
 def read_paths(batch: Any, paths: Iterable[str]) -> dict[str, list[Any]]:
@@ -209,37 +197,25 @@ def _read_column(batch: Any, steps: Path) -> list[Any]:
         return [value for chunk in chunks for value in arrow_walk(chunk, steps[1:])]
     if name not in batch:
         raise LayoutError(f"there is no column {name!r}; there are: {', '.join(map(str, batch))}")
-    column, rest = list(map(_plain, batch[name])), steps[1:]
+    column, rest = list(map(plain, batch[name])), steps[1:]
     return [walk(value, rest) for value in column] if rest else column
 
 
 def arrow_walk(array: pa.Array, steps: Sequence[Step]) -> list[Any]:
     """Follow steps into an Arrow array; one Python value per entry, the same values that `walk` gives."""
-    if isinstance(array, pa.ExtensionArray):
-        array = array.storage
     if not steps:
-        return list(array.to_pylist())
+        return to_python(array)
+    if isinstance(array, pa.ExtensionArray) and not holds_json(array.type):
+        array = array.storage
     step, kind = steps[0], array.type
     if isinstance(step, str) and pa.types.is_struct(kind):
         if kind.get_field_index(step) < 0:
             return [None] * len(array)
         return arrow_walk(pc.struct_field(array, step), steps[1:])
     if isinstance(step, Each) and _is_list(kind):
-        return _split(arrow_walk(array.flatten(), steps[1:]), pc.list_value_length(array).to_pylist())
-    return [walk(value, steps) for value in array.to_pylist()]
+        return split_by_length(arrow_walk(array.flatten(), steps[1:]), pc.list_value_length(array).to_pylist())
+    return [walk(value, steps) for value in to_python(array)]
 
 
 def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
-
-
-def _split(flat: list[Any], lengths: list[int | None]) -> list[Any]:
-    parts: list[Any] = []
-    at = 0
-    for length in lengths:
-        if length is None:
-            parts.append(None)
-        else:
-            parts.append(flat[at : at + length])
-            at += length
-    return parts

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
-from hf_datamap.data import known_layouts as known
+from hf_datamap.data import names
 from hf_datamap.data.column_types import Kind, ListOf, is_conversation, is_texts, lookup, shown
-from hf_datamap.data.known_groupings import GROUPINGS
+from hf_datamap.data.known_groupings import GROUPINGS, Grouping
 from hf_datamap.errors import LayoutError
 
 _ONE = ("response", "completion", "output", "answer", "text", "chosen", "generation")
@@ -17,19 +17,24 @@ _OWN = (
 )
 
 
+def grouping_of(columns: Mapping[str, Kind]) -> Grouping | None:
+    """Return the known way to group rows with one response each that the columns allow."""
+    return next((g for g in GROUPINGS if all(lookup(columns, path) is not None for path in g.needs)), None)
+
+
 def refusal(columns: Mapping[str, Kind]) -> LayoutError:
     """Return the error for columns that no layout fits."""
     return LayoutError(f"{_reason(columns)}\ncolumns: {shown(columns)}")
 
 
 def _reason(columns: Mapping[str, Kind]) -> str:  # noqa: PLR0911 - one return per reason
-    grouping = next((g for g in GROUPINGS if all(lookup(columns, path) is not None for path in g.needs)), None)
+    grouping = grouping_of(columns)
     if grouping is not None:
         return (
             f"one response per row ({grouping.what}): a map needs several per prompt. Group the rows first: "
             "ds = dm.group_rows(ds), or --group on the command line"
         )
-    prompts = [name for name in (*known.PROMPTS, *known.HISTORIES, "turns", "questions") if name in columns]
+    prompts = [name for name in (*names.PROMPTS, *names.HISTORIES, "turns", "questions") if name in columns]
     if "sample0" in columns and isinstance(columns["sample0"], ListOf) and columns["sample0"].of == "number":
         return (
             "the responses are token ids: decode query and sample0, sample1, ... with their tokenizer, then "
@@ -67,7 +72,7 @@ def _reason(columns: Mapping[str, Kind]) -> str:  # noqa: PLR0911 - one return p
 
 def _near(columns: Mapping[str, Kind]) -> str:
     """Return a hint about names that are almost those of a known layout."""
-    words = [*known.PROMPTS, *known.LISTS, *(name for pair in known.PAIRS for name in pair)]
+    words = [*names.PROMPTS, *names.LISTS, *(name for pair in names.PAIRS[:1] for name in pair)]
     hints = [
         f"{name!r} is close to {close[0]!r}"
         for name in columns

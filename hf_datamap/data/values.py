@@ -1,29 +1,17 @@
-"""Values in odd clothes: texts, chat turns, numbers and constraints as datasets really hold them."""
+"""Numbers, grades and constraints as datasets really hold them, and how a value is shown in an error."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
-from hf_datamap.data.example import Constraint, Message
-from hf_datamap.data.paths import decoded
+from hf_datamap.data.decode import decoded
+from hf_datamap.data.example import Constraint
 from hf_datamap.errors import RowError
 
-ROLES: Final = {
-    "user": "user", "human": "user", "prompter": "user", "instruction": "user", "input": "user",
-    "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant",
-    "ai": "assistant", "response": "assistant", "output": "assistant", "bing": "assistant", "bard": "assistant",
-    "system": "system", "developer": "system", "context": "system",
-    "tool": "tool", "function": "tool", "observation": "tool",
-    "environment": "tool", "ipython": "tool", "function_call": "assistant", "tool_call": "assistant",
-}  # fmt: skip
-
-_TEXT_KEYS = ("content", "value", "text")
-_TEXT_TYPES = (None, "text", "input_text", "output_text")  # not a set: a damaged type need not be hashable
-_BLOCK_KEYS = ("text", "value", "content")
-_MARKER = re.compile(r"(?:^|\n\n) *(Human|Assistant|System):")
 _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(?:/\s*\d+\s*)?")
 
 
@@ -56,105 +44,11 @@ def whole(text: str) -> str | None:
     return text
 
 
-def text_of(value: Any, where: str) -> str | None:
-    """Return the text of a cell: a string, a list of content blocks, or a struct with one text; None for null.
-
-    Raises:
-        RowError: the value holds an image, audio or a video, or is no text at all.
-    """
-    if value is None or isinstance(value, str):
-        return None if value is None else whole(value)
-    if isinstance(value, Mapping):
-        if (kind := value.get("type")) not in _TEXT_TYPES:
-            _fail(f"{where} is multimodal: it holds a block of type {seen(kind)}")
-        for key in _BLOCK_KEYS:
-            if key in value and (value[key] is None or isinstance(value[key], (str, list))):
-                return text_of(value[key], where)
-        _fail(f"{where} is a struct without text", dict(value))
-    if isinstance(value, (list, tuple)):
-        texts = [text_of(block, where) for block in value]
-        return "\n".join(text for text in texts if text is not None) if any(t is not None for t in texts) else None
-    if isinstance(value, (bool, int, float)):
-        return str(value)
-    _fail(f"{where} is not text", value)
-
-
-def _rows_of(value: Any) -> Any:
-    """Return messages that are a struct of lists (``{"role": [...], "content": [...]}``, the legacy way) as a list."""
-    if not isinstance(value, Mapping) or not all(isinstance(column, (list, tuple)) for column in value.values()):
-        return value
-    if not ("role" in value or "from" in value) or len({len(column) for column in value.values()}) != 1:
-        return value
-    return [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
-
-
-def is_message(value: Any) -> bool:
-    """Tell whether a value is one chat message (role and content, or from and value)."""
-    return isinstance(value, Mapping) and (
-        ("role" in value and any(key in value for key in _TEXT_KEYS)) or ("from" in value and "value" in value)
-    )
-
-
-def message_of(value: Any, where: str) -> Message:
-    """Return one chat message under its standard role.
-
-    Raises:
-        RowError: not a message, an unknown role, or content that is not text.
-    """
-    if not is_message(value):
-        _fail(f"{where} holds something that is not a chat message", value)
-    speaker = value["role"] if "role" in value else value["from"]
-    role = ROLES.get(speaker.strip().lower()) if isinstance(speaker, str) else None
-    if role is None:
-        _fail(f"{where} holds a message of unknown role", speaker)
-    key = next(key for key in _TEXT_KEYS if key in value)
-    text = text_of(value[key], where)
-    if text is None and value[key] is not None:
-        _fail(f"{where} holds text with lone surrogates", value[key])
-    return Message(role=role, content=text or "")
-
-
-def transcript(text: str) -> list[Message] | None:
-    r"""Return the turns of a ``\n\nHuman: ... \n\nAssistant: ...`` transcript, or None when the text is not one."""
-    if not text.lstrip().startswith(("Human:", "System:")):
-        return None
-    pieces = _MARKER.split(text.lstrip())
-    if "Assistant" not in pieces[1::2]:
-        return None
-    roles = {"Human": "user", "Assistant": "assistant", "System": "system"}
-    return [
-        Message(role=roles[speaker], content=content.strip())
-        for speaker, content in zip(pieces[1::2], pieces[2::2], strict=True)
-    ]
-
-
-def turns_of(value: Any, where: str) -> str | list[Message] | None:
-    """Return a cell as plain text or as chat messages, whichever it is; None for null or an empty list.
-
-    Raises:
-        RowError: neither text nor messages, or multimodal.
-    """
-    if isinstance(value, str):
-        if value.startswith("[{"):
-            inner = decoded(value)
-            if isinstance(inner, list) and all(is_message(item) for item in inner):
-                return [message_of(item, where) for item in inner]
-        return whole(value)
-    if value is None:
-        return None
-    value = _rows_of(value)
-    if is_message(value):
-        return [message_of(value, where)]
-    if isinstance(value, (list, tuple)) and value and any(is_message(item) for item in value):
-        return [message_of(item, where) for item in value]
-    return text_of(value, where) if value != [] else None
-
-
 def number(value: Any) -> float | None:
     """Return a finite number, also from strings such as ``"4"`` or ``"7/10"``; None for anything else ("N/A", NaN)."""
     if isinstance(value, str):
         match = _NUMBER.fullmatch(value)
-        value = float(match[1]) if match else None
+        return float(match[1]) if match and math.isfinite(float(match[1])) else None
     if isinstance(value, (list, tuple)):
         return mean([number(item) for item in value])
     if value is None or isinstance(value, (Mapping, bytes)):
@@ -164,6 +58,27 @@ def number(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return result if math.isfinite(result) else None
+
+
+#: Grades in words, on one scale from worst to best.
+GRADES: Final = {
+    "terrible": 1.0, "awful": 1.0, "very bad": 1.0, "very poor": 1.0, "unacceptable": 1.0,
+    "bad": 2.0, "poor": 2.0, "low": 2.0, "wrong": 2.0, "incorrect": 2.0, "fail": 2.0, "failed": 2.0, "false": 2.0,
+    "no": 2.0, "unsafe": 2.0, "harmful": 2.0, "unhelpful": 2.0, "rejected": 2.0,
+    "fair": 3.0, "average": 3.0, "ok": 3.0, "okay": 3.0, "neutral": 3.0, "acceptable": 3.0, "medium": 3.0,
+    "mediocre": 3.0, "moderate": 3.0, "partial": 3.0, "partially correct": 3.0,
+    "good": 4.0, "high": 4.0, "right": 4.0, "correct": 4.0, "pass": 4.0, "passed": 4.0, "true": 4.0, "yes": 4.0,
+    "safe": 4.0, "harmless": 4.0, "helpful": 4.0, "accepted": 4.0, "chosen": 4.0,
+    "very good": 5.0, "great": 5.0, "excellent": 5.0, "very high": 5.0, "perfect": 5.0,
+}  # fmt: skip
+
+
+def grade(value: Any) -> float | None:
+    """Return a number as `number` does, or that of a grade in words (``good``, ``poor``); None for anything else."""
+    score = number(value)
+    if score is None and isinstance(value, str):
+        return GRADES.get(value.strip().lower().replace("_", " "))
+    return score
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -176,7 +91,7 @@ def parse_constraints(ids: Any, kwargs: Any) -> tuple[Constraint, ...]:
     """Return the verifiable constraints of a row; null arguments (which Arrow structs are full of) are dropped.
 
     Args:
-        ids: a list of instruction ids, or its JSON.
+        ids: a list of instruction ids, or its JSON. A list of such lists gives the constraints of each turn.
         kwargs: one struct of arguments per id (or its JSON), or the JSON of the whole list; null for none.
 
     Raises:
@@ -185,6 +100,8 @@ def parse_constraints(ids: Any, kwargs: Any) -> tuple[Constraint, ...]:
     ids, kwargs = decoded(ids), decoded(kwargs)
     if ids is None:
         return ()
+    if isinstance(ids, (list, tuple)) and ids and all(isinstance(turn, (list, tuple)) for turn in ids):
+        return _constraints_per_turn(ids, kwargs)
     if not isinstance(ids, (list, tuple)) or not all(isinstance(name, str) and name for name in ids):
         _fail("instruction ids are not a list of strings", ids)
     arguments = [{}] * len(ids) if kwargs is None else kwargs
@@ -198,3 +115,14 @@ def parse_constraints(ids: Any, kwargs: Any) -> tuple[Constraint, ...]:
         kept = {str(key): value for key, value in (options or {}).items() if value is not None}
         found.append(Constraint(id=name, kwargs=kept))
     return tuple(found)
+
+
+def _constraints_per_turn(ids: Sequence[Any], kwargs: Any) -> tuple[Constraint, ...]:
+    arguments = [None] * len(ids) if kwargs is None else kwargs
+    if not isinstance(arguments, (list, tuple)) or len(arguments) != len(ids):
+        _fail(f"instruction ids of {len(ids)} turns, but kwargs are not a list of that length", kwargs)
+    return tuple(
+        replace(constraint, turn=turn)
+        for turn, (ids_of_turn, kwargs_of_turn) in enumerate(zip(ids, arguments, strict=True), 1)
+        for constraint in parse_constraints(ids_of_turn, kwargs_of_turn)
+    )

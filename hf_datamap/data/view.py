@@ -1,4 +1,4 @@
-"""What the checks look at: scores, annotations and groups as arrays, texts in batches; read once, from Arrow."""
+"""`DatasetView`: a dataset as arrays (scores, annotations, groups) and its texts in batches, read once from Arrow."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
-from hf_datamap.data import Example, Layout, columns, detect_layout, parse_path, parse_paths
-from hf_datamap.data.labels import RULES
+from hf_datamap.data import columns
+from hf_datamap.data.detect import detect_layout
+from hf_datamap.data.example import Example
+from hf_datamap.data.independence import has_order
+from hf_datamap.data.labels import NEEDS_TEXTS, RULES
+from hf_datamap.data.layout import Layout
+from hf_datamap.data.paths import parse_path, parse_paths
 from hf_datamap.errors import LayoutError, MapError, RowError
 
 if TYPE_CHECKING:
@@ -34,6 +40,12 @@ _MODEL_PAIRS: Final = (
     ("generator_1", "generator_2"),
 )
 _MOST_GROUPS: Final = 1000
+_ANNOTATOR_NAME: Final = re.compile(r"annotator|labell?er|\brater|worker|reviewer|evaluator|\bjudge(?:_|\b|\d)|crowd")
+_PERSON: Final = re.compile(
+    r"(?i)(?:annotator|labell?er|rater|worker|reviewer|user|judge|person|anno?t?|[awrj])[-_ #]?\d{1,6}"
+)
+_MOST_PEOPLE: Final = 500
+_LEAST_EACH: Final = 5  # rows per person, on average
 BATCH: Final = 1500  # texts that are looked at together: few enough for the processor's cache
 
 
@@ -54,8 +66,8 @@ class Group:
     values: tuple[str, ...]
 
 
-class Material:
-    """A dataset as the checks see it.
+class DatasetView:
+    """A dataset as arrays: shape (rows,) or (rows, responses), float64 with NaN where a value is missing.
 
     Args:
         ds: a dataset, or splits; the rows of several splits are counted through.
@@ -70,7 +82,7 @@ class Material:
 
         if not isinstance(ds, Dataset | DatasetDict):
             raise MapError(
-                f"this needs the whole data set at hand, a Dataset or DatasetDict, not {type(ds).__name__}; "
+                f"this needs the whole dataset at hand, a Dataset or DatasetDict, not {type(ds).__name__}; "
                 "a streaming one becomes such with Dataset.from_generator or by writing it to Parquet first"
             )
         splits = ds if isinstance(ds, DatasetDict) else {str(ds.split or "train"): ds}
@@ -79,7 +91,7 @@ class Material:
         self.starts = np.cumsum([0, *(len(part) for part in self.splits.values())])
         self.names = list(dict.fromkeys(name for part in self.splits.values() for name in part.column_names))
         if not self.rows:
-            raise MapError("the data set has no rows: nothing to audit")
+            raise MapError("the dataset has no rows: nothing to audit")
         self.layout, self.layout_error = layout, ""
         if layout is None:
             try:
@@ -87,6 +99,10 @@ class Material:
                 self.layout = detect_layout(ds, sample=first.select(range(min(8, len(first)))).to_list())
             except LayoutError as error:
                 self.layout_error = str(error)
+
+    def __repr__(self) -> str:
+        layout = self.layout.name if self.layout else "no layout"
+        return f"DatasetView({self.rows:,} rows, {', '.join(self.splits)}, {layout})"
 
     def where(self, row: int) -> tuple[str, int]:
         """The split of a row, and its index in there."""
@@ -104,45 +120,47 @@ class Material:
 
     def floats(self, name: str) -> np.ndarray | None:
         """A numeric column as float64, NaN for nulls; None when it is not there or not numeric."""
-        found = self.column(name)
-        if found is None or not (pa.types.is_floating(found.type) or pa.types.is_integer(found.type)):
+        column = self.column(name)
+        if column is None or not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
             return None
-        return np.asarray(found.cast(pa.float64()).to_numpy())
+        return np.asarray(column.cast(pa.float64()).to_numpy())
 
     def padded(self, name: str) -> np.ndarray | None:
         """A column of lists of numbers as a matrix, NaN padded."""
-        found = self.column(name)
-        return None if found is None or not _is_list(found.type) else columns.padded(found)
+        column = self.column(name)
+        return None if column is None or not _is_list(column.type) else columns.padded(column)
 
     @cached_property
     def scores(self) -> np.ndarray | None:
-        """Alignment scores, shape (rows, responses), float64 with NaN; None when the data set is not scored."""
+        """Alignment scores, shape (rows, responses), float64 with NaN; None when the dataset is not scored."""
         scores = self.padded(columns.SCORES)
         return None if scores is None or not np.isfinite(scores).any() else scores
 
     @cached_property
     def region(self) -> np.ndarray | None:
-        """Index into `columns.REGIONS` of each row, from ``datamap_region`` or from the scores; None without either."""
-        named = self.column(columns.REGION)
-        if named is not None:
-            codes = pc.index_in(named, pa.array(columns.REGIONS)).fill_null(len(columns.REGIONS) - 1)
-            return np.asarray(codes.to_numpy())
-        if self.scores is None:
+        """Index into `columns.REGIONS` of each row, from ``datamap_region``; None without that column."""
+        names = self.column(columns.REGION)
+        if names is None:
             return None
-        from hf_datamap.datamap.datamap import DataMap
-
-        mean, variance = columns.moments(self.scores)
-        table = pa.table({columns.MEAN: columns.nullable(mean), columns.VARIANCE: columns.nullable(variance)})
-        from datasets import Dataset
-
-        return DataMap.fit(Dataset(table)).codes(mean, variance)
+        codes = pc.index_in(names, pa.array(columns.REGIONS)).fill_null(len(columns.REGIONS) - 1)
+        return np.asarray(codes.to_numpy())
 
     @cached_property
     def groups(self) -> list[Group]:
-        """The columns that say where a row is from, with at most a thousand values."""
-        named = [(kind, name) for kind, names in GROUPS.items() for name in self.names if name.lower() in names]
-        found = [_group(name, kind, self.column(name)) for kind, name in named]
-        return [group for group in found if group is not None]
+        """The columns that say where a row is from or who judged it, with at most a thousand values.
+
+        Known by name; annotators also by names like ``labeler`` or ``annotator1``, and by values that look like ids of
+        people (``A7``, ``worker_12``) and come back again and again.
+        """
+        named = {name: kind for kind, names in GROUPS.items() for name in self.names if name.lower() in names}
+        used = set(self.layout.columns) if self.layout else set()
+        for name in self.names:
+            if name in named or name in used or name.startswith("datamap_"):
+                continue
+            if _ANNOTATOR_NAME.search(name.lower()) or _people(self.column(name)):
+                named[name] = "annotator"
+        candidates = [_group(name, kind, self.column(name)) for name, kind in named.items()]
+        return [group for group in candidates if group is not None and len(group.values) > 1]
 
     @cached_property
     def models(self) -> tuple[np.ndarray, tuple[str, ...]] | None:
@@ -167,8 +185,8 @@ class Material:
         if column is None or not _is_list(column.type):
             return None
         inside = [_inside(chunk, steps[2:]) for chunk in column.chunks]  # chunk by chunk: texts beside it may be huge
-        found = [lists for lists in inside if lists is not None]
-        return pa.concat_arrays(found) if found and len(found) == len(inside) else None
+        lists = [part for part in inside if part is not None]
+        return pa.concat_arrays(lists) if lists and len(lists) == len(inside) else None
 
     @cached_property
     def annotations(self) -> np.ndarray | None:
@@ -179,15 +197,17 @@ class Material:
         layout = self.layout
         if layout is None or not (layout.annotations or layout.label == "order"):
             return None
-        found = self._columnar(layout)
-        if found is None:
+        # What the number of a class means, and which text is repeated, is seen row by row only.
+        by_row = bool(layout.classes) or layout.label in NEEDS_TEXTS
+        matrix = None if by_row else self._columnar(layout)
+        if matrix is None:
             lists = [
                 example.annotations if isinstance(example, Example) else None
                 for _, batch in self.batches()
                 for example in batch
             ]
-            found = columns.padded(pa.array(lists, pa.list_(pa.float64())))
-        return found if np.isfinite(found).any() else None
+            matrix = columns.padded(pa.array(lists, pa.list_(pa.float64())))
+        return matrix if np.isfinite(matrix).any() else None
 
     @cached_property
     def own_scores(self) -> np.ndarray | None:
@@ -202,8 +222,32 @@ class Material:
         return np.column_stack([np.asarray(cell.cast(pa.float64()).to_numpy()) for cell in cells])
 
     @cached_property
+    def response_lengths(self) -> np.ndarray:
+        """Characters of each response, shape (rows, responses), NaN where there is none.
+
+        Counted in the columns where responses are plain texts; only nested ones are read row by row.
+        """
+        paths = self.layout.responses if self.layout else ()
+        if len(paths) == 1 and "[]" in paths[0]:
+            lists = self._lists(paths[0])
+            if lists is not None and _is_text(lists.type.value_type):
+                lengths = pc.utf8_length(lists.flatten()).cast(pa.float64())
+                return columns.padded(pa.ListArray.from_arrays(_offsets(lists), lengths))
+        cells = [self._field(path) for path in paths if "[]" not in path]
+        if cells and len(cells) == len(paths) and all(cell is not None and _is_text(cell.type) for cell in cells):
+            return np.column_stack([pc.utf8_length(cell).cast(pa.float64()).to_numpy() for cell in cells])
+        rows = [
+            [None if text is None else len(text) for text in example.responses]
+            if isinstance(example, Example)
+            else None
+            for _, batch in self.batches()
+            for example in batch
+        ]
+        return columns.padded(pa.array(rows, pa.list_(pa.float64()))) if rows else np.full((self.rows, 0), np.nan)
+
+    @cached_property
     def constraint_counts(self) -> np.ndarray | None:
-        """How many verifiable constraints each prompt has; None when the data set has none."""
+        """How many verifiable constraints each prompt has; None when the dataset has none."""
         paths = self.layout.constraints if self.layout else None
         lists = self.column(paths[0]) if paths and len(parse_path(paths[0])) == 1 else None
         if lists is None or not _is_list(lists.type):
@@ -213,11 +257,7 @@ class Material:
     @cached_property
     def order(self) -> np.ndarray | None:
         """1 for the chosen and 0 for the rejected column, when that is what the responses are; else None."""
-        layout = self.layout
-        names = [path.lower() for path in layout.responses] if layout else []
-        if len(names) == 2 and "chosen" in names[0] and "reject" in names[1] and not any("[]" in n for n in names):
-            return np.tile([1.0, 0.0], (self.rows, 1))
-        return None
+        return np.tile([1.0, 0.0], (self.rows, 1)) if has_order(self.layout) else None
 
     def _columnar(self, layout: Layout) -> np.ndarray | None:
         """The annotations without reading a row, None when they are too nested for that."""
@@ -248,13 +288,24 @@ class Material:
             column = pc.struct_field(column, step) if column.type.get_field_index(step) >= 0 else None
         return None if column is None or pa.types.is_nested(column.type) else column
 
+    def content_hashes(self, rows: np.ndarray) -> np.ndarray:
+        """Hashes (uint64) of what ships with some rows, ascending: this package's own columns do not count."""
+        hashes: list[int] = []
+        for part, first in zip(self.splits.values(), self.starts, strict=False):
+            in_part = rows[(rows >= first) & (rows < first + len(part))] - first
+            own = part.select_columns([name for name in part.column_names if not name.startswith("datamap_")])
+            for start in range(0, len(in_part), BATCH):
+                table = own.select(in_part[start : start + BATCH])[:]
+                hashes += [xxhash.xxh3_64_intdigest(repr(row).encode("utf-8", "replace")) for row in table.to_pylist()]
+        return np.array(hashes, np.uint64)
+
     def example(self, row: int) -> Example | None:
         """One row as an example, None when it cannot be read."""
         if self.layout is None:
             return None
         split, index = self.where(row)
-        found = self.layout.read_batch(self.splits[split][index : index + 1])[0]
-        return found if isinstance(found, Example) else None
+        example = self.layout.read_batch(self.splits[split][index : index + 1])[0]
+        return example if isinstance(example, Example) else None
 
     def examples(self, rows: np.ndarray) -> Iterator[tuple[int, Example | RowError]]:
         """Some rows (ascending) as examples, each with its number; nothing without a layout."""
@@ -290,6 +341,7 @@ def _by_value(cells: list[Any], layout: Layout, count: int) -> np.ndarray:
         encoded = (
             cell.combine_chunks().dictionary_encode() if len(cell.chunks) != 1 else cell.chunk(0).dictionary_encode()
         )
+        # A number in a mixed radix: one digit per column, 0 for null.
         codes = codes * (len(encoded.dictionary) + 1) + encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False) + 1
     _, first, back = np.unique(codes, return_index=True, return_inverse=True)
     distinct = table.take(first).to_pydict()
@@ -303,6 +355,16 @@ def _by_value(cells: list[Any], layout: Layout, count: int) -> np.ndarray:
         if label is not None:
             known[place] = [np.nan if value is None else value for value in label]
     return np.asarray(known[back])
+
+
+def _people(column: pa.ChunkedArray | None) -> bool:
+    """Whether a column of texts holds ids of people: few, like one another, with a number, each in many rows."""
+    if column is None or not _is_text(column.type):
+        return False
+    values = pc.unique(column.slice(0, 20_000)).drop_null().to_pylist()
+    if not 2 <= len(values) <= _MOST_PEOPLE or len(values) * _LEAST_EACH > len(column):
+        return False
+    return all(_PERSON.fullmatch(value.strip()) for value in values)
 
 
 def _group(name: str, kind: str, column: pa.ChunkedArray | None) -> Group | None:

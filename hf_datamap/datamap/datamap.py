@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from hf_datamap.data import columns
-from hf_datamap.data.dataset import map_tables, with_columns
-from hf_datamap.datamap.blocks import Cohort, Fitted, fit_blocks, fit_whole
-from hf_datamap.datamap.cut import UNMAPPED, Boundary, Cut, Frozen, Region, region_names
-from hf_datamap.datamap.points import opened, read_points
+from hf_datamap.data.dataset import add_columns
+from hf_datamap.data.independence import SAME, LabelBasis, map_label_basis
+from hf_datamap.datamap.assign import Assigner
+from hf_datamap.datamap.cut import UNMAPPED, Boundary, Cut
+from hf_datamap.datamap.fit import Fitted, fit_points
+from hf_datamap.datamap.noise import check_noise_columns, is_corrected, without_noise
+from hf_datamap.datamap.points import Gathered, Points, PointsDigest, open_points, scored_tables
+from hf_datamap.datamap.prior import TruthPrior
+from hf_datamap.datamap.regions import FrozenModel, Region
 from hf_datamap.engine.config import __version__
 from hf_datamap.errors import MapError
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict, IterableDataset
-
+    from hf_datamap.data.dataset import AnyDataset
     from hf_datamap.datamap.points import AnyPoints
 
-    AnyDataset = TypeVar("AnyDataset", Dataset, DatasetDict, IterableDataset)
+_WIDE_TIE: Final = Fraction(1, 3)  # share of the mapped rows on one value from which on a cut through it says little
+_DEEPEST: Final = 60  # a provenance record is six or seven deep
 
 
-class DataMap(Frozen):
+class DataMap(FrozenModel):
     """Thresholds, counts and statistics of a mapped dataset: frozen, and JSON both ways.
 
     The cut is the authors' (Alignment Data Map, their ``split_data.py``), made deterministic: of the M rows with at
@@ -45,6 +51,8 @@ class DataMap(Frozen):
         regions: statistics, in the order of `hf_datamap.data.columns.REGIONS`.
         cohort: digest of the two columns the map was fitted on.
         corrected: whether the variance is without the scorer's noise (`hf_datamap.datamap.reliability`).
+        prior: where the truth behind the scores lies, for `assign` with ``probability=True``; known of corrected maps
+            in whose variance noise has a share of more than 20 %.
         provenance: how the scores came about (scorer identity, source, usage); no secrets.
         version: package version that fitted the map.
     """
@@ -58,6 +66,7 @@ class DataMap(Frozen):
     regions: tuple[Region, ...]
     cohort: str
     corrected: bool = False
+    prior: TruthPrior | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
     version: str = __version__
 
@@ -77,29 +86,39 @@ class DataMap(Frozen):
 
         Args:
             ds: a dataset with ``datamap_mean`` and ``datamap_variance``; splits of a `DatasetDict` are cut together. A
-                stream is read once, Parquet files (paths, folders, patterns, ``hf://`` URLs) five times, these columns
-                only.
+                stream and Parquet files (paths, folders, patterns, ``hf://`` URLs) are read once, these columns only.
             low_variance: fraction of mapped rows kept as low variance, floor(fraction * M) rows.
             low_mean: fraction of those that counts as low mean.
             correct_noise: whether to take the scorer's own noise (``datamap_noise``) out of the variance first;
-                `assign` then does the same, and keeps what was seen as ``datamap_variance_observed``.
+                `assign` then does the same, and keeps what was seen as ``datamap_variance_observed``. A dataset that
+                has that column is without noise already, and the map says so.
             provenance: what to remember about how the scores came about.
             approximate: whether to take the boundaries from quantile sketches (Apache DataSketches, extra ``scale``),
                 which read blocks three times instead of five; ``rank_error`` of a boundary says how far off it may be.
             in_memory: rows whose points may be held in memory (20 bytes each; 50 million by default, 2 million of a
-                stream); beyond, they are read in blocks, those of a stream from a temporary file.
+                stream or files); beyond, they wait in a temporary file and are cut block by block.
 
         Raises:
             MapError: a column is missing, or a fraction is outside [0, 1].
             SourceError: a file cannot be read.
         """
-        shares = fraction("low_variance", low_variance), fraction("low_mean", low_mean)
-        with opened(ds, correct_noise=correct_noise, in_memory=in_memory) as loaders:
-            if len(loaders) == 1 and not approximate:
-                fitted = fit_whole(loaders[0](), *shares)
-            else:
-                fitted = fit_blocks(loaders, *shares, approximate=approximate)
-        return cls.of(fitted, *shares, correct_noise=correct_noise, provenance=provenance)
+        shares = parse_fraction("low_variance", low_variance), parse_fraction("low_mean", low_mean)
+        with open_points(ds, correct_noise=correct_noise, in_memory=in_memory) as gathered:
+            return cls.of_points(gathered, *shares, approximate=approximate, provenance=provenance)
+
+    @classmethod
+    def of_points(
+        cls,
+        gathered: Gathered,
+        low_variance: Fraction,
+        low_mean: Fraction,
+        *,
+        approximate: bool = False,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Return the map of points that were gathered while rows were scored."""
+        fitted = fit_points(gathered.readers(), low_variance, low_mean, approximate=approximate)
+        return cls.of(fitted, low_variance, low_mean, gathered, provenance=provenance)
 
     @classmethod
     def of(
@@ -107,11 +126,12 @@ class DataMap(Frozen):
         fitted: Fitted,
         low_variance: Fraction,
         low_mean: Fraction,
+        gathered: Gathered,
         *,
-        correct_noise: bool = False,
         provenance: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Return the map of points that were cut block by block (`hf_datamap.datamap.blocks.fit_blocks`)."""
+        """Return the map of points that were gathered and cut (`hf_datamap.datamap.fit.fit_points`)."""
+        prior = gathered.noise.prior(low_variance, low_mean) if gathered.corrected else None
         regions = fitted.sums.regions()
         rows = sum(region.rows for region in regions)
         return cls(
@@ -122,8 +142,9 @@ class DataMap(Frozen):
             variance=fitted.cut.variance,
             mean=fitted.cut.mean,
             regions=regions,
-            cohort=fitted.cohort,
-            corrected=correct_noise,
+            cohort=fitted.digest,
+            corrected=gathered.corrected,
+            prior=prior,
             provenance=dict(provenance or {}),
         )
 
@@ -140,6 +161,26 @@ class DataMap(Frozen):
             "mean": self.mean.value if self.mean else None,
         }
 
+    @property
+    def arbitrary(self) -> tuple[str, ...]:
+        """What to know of a cut that runs through one value of a third or more of the mapped rows: a sentence each."""
+        return tuple(
+            f"the cut by {name} is arbitrary: {boundary.ties:,} of {self.mapped:,} mapped rows have the value "
+            f"{boundary.value:.6g}, and row order alone puts {boundary.below:,} of them on the lower side"
+            for name, boundary in self.boundaries
+            if self.is_arbitrary(boundary)
+        )
+
+    @property
+    def boundaries(self) -> tuple[tuple[str, Boundary], ...]:
+        """The boundaries that there are, by the name of their axis."""
+        named = (("variance", self.variance), ("mean", self.mean))
+        return tuple((name, boundary) for name, boundary in named if boundary is not None)
+
+    def is_arbitrary(self, boundary: Boundary) -> bool:
+        """Whether a boundary runs through one value of a third or more of the mapped rows."""
+        return 0 < boundary.below < boundary.ties and boundary.ties >= _WIDE_TIE * self.mapped
+
     def codes(self, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
         """Return the region of each point as an index into `hf_datamap.data.columns.REGIONS` (int8).
 
@@ -150,8 +191,17 @@ class DataMap(Frozen):
             mean: shape (rows,), NaN where missing.
             variance: shape (rows,), NaN where missing.
         """
-        same = len(mean) == self.rows and self.cohort and str(Cohort.of(mean, variance)) == self.cohort
-        return (self.cut if same else self.cut.by_threshold()).codes(mean, variance)
+        is_own = self._is_own(len(mean), [Points({columns.MEAN: mean, columns.VARIANCE: variance})])
+        return (self.cut if is_own else self.cut.by_threshold()).codes(mean, variance)
+
+    def _is_own(self, rows: int, blocks: Iterable[Points]) -> bool:
+        """Whether these are the very points that the map was fitted on."""
+        return bool(self.cohort) and rows == self.rows and str(PointsDigest.of(blocks)) == self.cohort
+
+    @property
+    def label_basis(self) -> LabelBasis:
+        """Which labels the scores can be compared with; none, where the scores are the annotations."""
+        return map_label_basis(self.provenance)
 
     @property
     def cut(self) -> Cut:
@@ -169,26 +219,35 @@ class DataMap(Frozen):
         Raises:
             MapError: ``datamap_mean`` or ``datamap_variance`` is missing.
         """
-        assigned = self._assign(_without_noise(ds) if self.corrected else ds)
-        if not probability:
-            return assigned
-        from hf_datamap.datamap.noise import with_probability
+        from datasets import IterableDataset
 
-        return with_probability(assigned, self)
+        assigner = self.assigner(probability=probability)
+        if isinstance(ds, IterableDataset):  # to know whether it is the map's own, all of it would have to be read
+            assigner = assigner.by_threshold()
+        else:
+            if self.corrected:
+                ds, assigner = without_noise(ds), replace(assigner, adds_correction=False)
+            splits = list(ds.values()) if isinstance(ds, Mapping) else [ds]
+            if probability:
+                for split in splits:
+                    check_noise_columns(split.column_names)
+            if not self._is_own(sum(map(len, splits)), map(self._points, scored_tables(ds))):
+                assigner = assigner.by_threshold()
+        return add_columns(ds, assigner, assigner.schema, needed=assigner.needed, content=assigner.content)
 
-    def _assign(self, ds: AnyDataset) -> AnyDataset:
-        from datasets import DatasetDict, IterableDataset
-
-        if isinstance(ds, IterableDataset):
-            return map_tables(ds, self.cut.by_threshold().assign, _REGION, _STREAMED)
-        codes = self.codes(*read_points(ds))
-        if isinstance(ds, DatasetDict):
-            ends = np.cumsum([len(split) for split in ds.values()])[:-1]
-            parts = np.split(codes, ends)
-            return DatasetDict(
-                {name: _with_regions(split, part) for (name, split), part in zip(ds.items(), parts, strict=True)}
+    def _points(self, table: pa.Table) -> Points:
+        """The points of some rows, on the scale of the map's own variance."""
+        if self.corrected or not is_corrected(table.column_names):
+            return Points.of(table)
+        return Points.of(
+            table.set_column(
+                table.column_names.index(columns.VARIANCE), columns.VARIANCE, table[columns.VARIANCE_OBSERVED]
             )
-        return _with_regions(ds, codes)
+        )
+
+    def assigner(self, *, probability: bool = False) -> Assigner:
+        """What gives the rows that the map was fitted on their regions, some at a time; see `assign`."""
+        return Assigner(self.cut, self.corrected, probability, prior=self.prior)
 
     def to_json(self) -> str:
         """Return the map as JSON text; `from_json` gives an equal map back."""
@@ -202,7 +261,11 @@ class DataMap(Frozen):
             MapError: the text is not a map.
         """
         try:
-            return cls.model_validate(json.loads(text))
+            content = json.loads(text)
+            _check_depth(content)
+            return cls.model_validate(content)
+        except RecursionError:
+            raise MapError("not an Alignment Data Map: its JSON is nested beyond all use") from None
         except (ValueError, ValidationError) as error:
             raise MapError(f"not an Alignment Data Map: {error}") from None
 
@@ -222,27 +285,27 @@ class DataMap(Frozen):
         except OSError as error:
             raise MapError(f"cannot read a map from {path}: {error.strerror}") from None
 
+    def __repr__(self) -> str:
+        variance, mean = self.thresholds.values()
+        return f"DataMap(rows={self.rows}, mapped={self.mapped}, variance={variance}, mean={mean})"
+
     def __str__(self) -> str:
         lines = [f"{self.rows:,} rows, {self.mapped:,} mapped"]
         for region in self.regions:
             mean = "" if region.mean is None else f"  mean {region.mean:.4g}"
             spread = "" if region.variance is None else f"  variance {region.variance:.4g}"
             lines.append(f"  {region.name:<23}{region.rows:>10,}  {region.share:>6.1%}{mean}{spread}")
-        for name, boundary in (("variance", self.variance), ("mean", self.mean)):
-            if boundary:
-                lines.append(
-                    f"  {name} boundary {boundary.value:.6g} ({boundary.ties:,} rows on it, {boundary.below:,} below)"
-                )
+        lines += [
+            f"  {name} boundary {boundary.value:.6g} ({boundary.ties:,} rows on it, {boundary.below:,} below)"
+            for name, boundary in self.boundaries
+        ]
+        lines += [f"  {sentence}" for sentence in self.arbitrary]
+        if self.label_basis.reason == SAME:
+            lines.append(f"  labels {SAME}")
         return "\n".join(lines)
 
 
-def _without_noise(ds: AnyDataset) -> AnyDataset:
-    from hf_datamap.datamap.noise import without_noise
-
-    return without_noise(ds)
-
-
-def fraction(name: str, value: Fraction | float) -> Fraction:
+def parse_fraction(name: str, value: Fraction | float) -> Fraction:
     """Read a share; 0.3333 and 1/3 as written are both meant exactly.
 
     Raises:
@@ -254,14 +317,20 @@ def fraction(name: str, value: Fraction | float) -> Fraction:
     return share
 
 
-_REGION: Final = pa.schema([(columns.REGION, pa.string())])
-_STREAMED: Final = 10_000  # rows of a stream assigned at a time
+def _check_depth(content: object) -> None:
+    """Refuse JSON that is nested so deeply that those who walk it (the card, a fingerprint) could not.
 
-
-def assign_stream(ds: IterableDataset, data_map: DataMap) -> IterableDataset:
-    """Return the very stream that a map was fitted on with ``datamap_region``: the exact cut, ties by row number."""
-    return map_tables(ds, data_map.cut.assign, _REGION, _STREAMED, numbered=True)
-
-
-def _with_regions(ds: Dataset, codes: np.ndarray) -> Dataset:
-    return with_columns(ds, pa.table([region_names(codes)], schema=_REGION), codes.tobytes())
+    Raises:
+        ValueError: it is.
+    """
+    level: list[object] = [content]
+    for _ in range(_DEEPEST):
+        level = [
+            value
+            for item in level
+            if isinstance(item, dict | list)
+            for value in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return
+    raise ValueError(f"its JSON is nested more than {_DEEPEST} deep")

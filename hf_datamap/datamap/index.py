@@ -37,6 +37,9 @@ SCHEMA: Final = pa.schema(
 #: Rows of a row group: about 100 KB, so that a viewer reads ranges.
 ROW_GROUP: Final = 16_384
 
+#: Rows whose texts the card of a new map tells of: one in so many, where there are more.
+SAMPLE_ROWS: Final = 100_000
+
 _COPIED: Final = {
     "mean": columns.MEAN,
     "variance": columns.VARIANCE,
@@ -50,7 +53,7 @@ _BATCH: Final = 1_000
 
 
 @dataclass(frozen=True)
-class Survey:
+class IndexedDataset:
     """The index of a mapped dataset, and what else one pass over its texts tells.
 
     Attributes:
@@ -78,10 +81,10 @@ def build_index(ds: Dataset | DatasetDict) -> pa.Table:
     Raises:
         MapError: ``datamap_mean``, ``datamap_variance`` or ``datamap_region`` is missing.
     """
-    return survey(ds).table
+    return index_dataset(ds).table
 
 
-def survey(ds: Dataset | DatasetDict, layout: Layout | None = None) -> Survey:
+def index_dataset(ds: Dataset | DatasetDict, layout: Layout | None = None) -> IndexedDataset:
     """Build the index and count how often length and score go together, in one pass over the texts.
 
     Args:
@@ -104,7 +107,7 @@ def survey(ds: Dataset | DatasetDict, layout: Layout | None = None) -> Survey:
         comparable, wins, chance = comparable + count, wins + won, chance + expected
         tables.append(_table(name, split, longest))
     rows = {name: len(split) for name, split in splits_of(ds).items()}
-    return Survey(_join(tables), rows, comparable, wins, chance)
+    return IndexedDataset(_join(tables), rows, comparable, wins, chance)
 
 
 def layout_of(provenance: Mapping[str, Any]) -> Layout | None:
@@ -132,9 +135,15 @@ def _table(name: str, split: Dataset, longest: np.ndarray) -> pa.Table:
             continue
         column = _COPIED[field.name]
         values = data[column].combine_chunks() if column in data.column_names else pa.nulls(rows)
-        if pa.types.is_dictionary(field.type):
-            values = values.cast(pa.string()).dictionary_encode()
-        arrays.append(values.cast(field.type))
+        try:
+            if pa.types.is_dictionary(field.type):
+                values = values.cast(pa.string()).dictionary_encode()
+            arrays.append(values.cast(field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise MapError(
+                f"split {name!r} has a column {column} of type {values.type}, which is not the map's (it has "
+                f"{columns.SCHEMA.field(column).type}): rename or remove it, and map the dataset again"
+            ) from None
     arrays.append(_source(data))
     arrays.append(pa.array(np.minimum(longest, np.iinfo(np.int32).max), pa.int32(), mask=longest < 0))
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
@@ -157,12 +166,12 @@ def _source(data: pa.Table) -> pa.Array:
 def _lengths(split: Dataset, layout: Layout | None) -> tuple[np.ndarray, np.ndarray]:
     """Characters of each response (shape (rows, most responses), -1 where there is none), and the longest of a row."""
     try:
-        found = [[-1 if text is None else len(text) for text in texts] for texts in _responses(split, layout)]
+        by_row = [[-1 if text is None else len(text) for text in texts] for texts in _responses(split, layout)]
     except (LayoutError, RowError):  # no layout, or one whose columns have gone
-        found = [[]] * len(split)
-    width = max(map(len, found), default=0)
+        by_row = [[]] * len(split)
+    width = max(map(len, by_row), default=0)
     matrix = np.full((len(split), max(width, 1)), -1, np.int64)
-    for row, lengths in enumerate(found):
+    for row, lengths in enumerate(by_row):
         matrix[row, : len(lengths)] = lengths
     return matrix, matrix.max(axis=1)
 

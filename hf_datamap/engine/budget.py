@@ -12,8 +12,9 @@ from typing import Any, Self
 from hf_datamap.errors import BudgetError
 
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
-_LIMITS = {"": "requests", "requests": "requests", "tokens": "tokens", "usd": "cost", "$": "cost"}
+_LIMITS = {"requests": "requests", "tokens": "tokens", "usd": "cost", "$": "cost"}
 _LIMITS |= {"request": "requests", "token": "tokens"}
+_BARE = re.compile(r"\s*\d+(?:\.\d+)?\s*[kKmM]?\s*")
 _AMOUNT = re.compile(r"^\s*(\$?)\s*(\d+(?:\.\d+)?)\s*([kKmM]?)\s*(requests?|tokens?|usd|\$)?\s*$")
 
 
@@ -75,6 +76,11 @@ class Budget:
         """
         limits: dict[str, Any] = {}
         for part in text.split(","):
+            if _BARE.fullmatch(part):
+                bare = part.strip()
+                raise BudgetError(
+                    f"the budget {bare} has no unit: write '{bare} requests', '{bare} tokens' or '${bare}', as meant"
+                )
             dollar, number, unit, word = match.groups() if (match := _AMOUNT.match(part)) else ("", "0", "", "?")
             amount = round(float(number) * _UNITS[unit.lower()], 9)
             name = "cost" if dollar and not word else _LIMITS.get(word or "", "")

@@ -6,13 +6,13 @@ Nothing in here knows how the coordinator is reached: `hf_datamap.scoring.ray` p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from hf_datamap.engine.budget import Budget, Usage
-from hf_datamap.engine.store import Store
+from hf_datamap.engine.store import Lookup, Store
 from hf_datamap.engine.task import Answer
 
 _MAX_GRANT: Final = 16  # requests that a worker may send before it asks again
@@ -156,9 +156,20 @@ class SharedStore:
         self._missing_keys.update(key for key in requested_keys if key not in cached_answers)
         return cached_answers
 
+    def claim(self, keys: Sequence[bytes]) -> Lookup:
+        """Look keys up; the rest may be bought, since the workers of one job have different rows."""
+        cached_answers = self.get(keys)
+        return Lookup(cached_answers, frozenset(keys) - cached_answers.keys())
+
     def put(self, key: bytes, answer: Answer) -> None:
         """Store an answer."""
         self._client.put(key, answer)
+
+    def release(self, keys: Iterable[bytes]) -> None:
+        """Nothing is claimed."""
+
+    def beat(self) -> None:
+        """Nothing is claimed."""
 
     def flush(self) -> None:
         """Wait until all answers are stored, and forget which keys were missing."""

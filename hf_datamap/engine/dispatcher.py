@@ -6,18 +6,22 @@ import asyncio
 import contextlib
 import itertools
 import random
+import weakref
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from hf_datamap.engine.adaptations import record_adaptations
 from hf_datamap.engine.budget import Usage
 from hf_datamap.engine.limiter import MAX_WAIT, Limiter
 from hf_datamap.engine.run import SKIPPED_MARK, Run
 from hf_datamap.engine.store import canonical
-from hf_datamap.engine.task import Answer, Answerer, Task
+from hf_datamap.engine.task import JSON, Answer, Answerer, Task
 from hf_datamap.errors import EndpointError, Interrupted, Overloaded, Unanswered
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 60.0  # seconds between tries
 _BUSY_TRIES = 4  # times as many tries after "too many requests" as after other faults
+_FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.5  # seconds between looks for an answer that another process buys
 _TRIES_AT_FIRST = 3  # tries of an endpoint that has never answered anything
 
 
@@ -27,6 +31,7 @@ class Dispatcher:
     def __init__(self) -> None:
         self._limiters: dict[bytes, Limiter] = {}
         self._answerers: dict[bytes, Any] = {}
+        self._noted_adaptations: weakref.WeakKeyDictionary[Answerer, Mapping[str, JSON]] = weakref.WeakKeyDictionary()
 
     async def close(self) -> None:
         """Close the connections of everybody who was asked."""
@@ -101,21 +106,47 @@ class Dispatcher:
                 answer = await asyncio.shield(same)
                 run.usage.from_store += 1
                 return answer
-        if cached_answers := run.store.get((key,)):
-            run.usage.from_store += 1
-            return cached_answers[key]
         future = pending[key] = asyncio.get_running_loop().create_future()
         try:
-            answer = await self._request_until_answered(run, task, key)
+            if (stored := await self._stored_or_claimed(run, key)) is not None:
+                run.usage.from_store += 1
+            answer = stored or await self._request_until_answered(run, task, key)
         except BaseException as error:
             future.set_exception(Interrupted("cancelled") if isinstance(error, asyncio.CancelledError) else error)
             future.exception()  # marks it as seen: asyncio complains of exceptions that nobody fetched
+            run.release(key, at_once=True)  # another process may have better luck
             raise
         else:
             future.set_result(answer)
             return answer
         finally:
             del pending[key]
+            run.release(key)
+
+    def _note_adaptations(self, run: Run, answerer: Answerer) -> None:
+        """Keep what the endpoint had to be asked otherwise, as soon as it is known."""
+        known = answerer.adaptations
+        if known and self._noted_adaptations.get(answerer) != known:
+            record_adaptations(run.store, answerer)
+            self._noted_adaptations[answerer] = known
+
+    @staticmethod
+    async def _stored_or_claimed(run: Run, key: bytes) -> Answer | None:
+        """Return a stored answer, or None once it is ours to buy; another process that buys it is waited for."""
+        if key in run.state.claimed_keys:  # another run of this process may have bought it all the same
+            return run.store.get((key,)).get(key)
+        delay = _FIRST_LOOK
+        while True:
+            lookup = run.store.claim((key,))
+            if key in lookup.answers:
+                return lookup.answers[key]
+            if key in lookup.granted:
+                run.state.claimed_keys.add(key)
+                return None
+            if run.stopping:
+                raise Interrupted("stopped while another process was asking the same")
+            await asyncio.sleep(delay)
+            delay = min(_LONGEST_LOOK, 1.5 * delay)
 
     async def _request_until_answered(self, run: Run, task: Task, key: bytes) -> Answer:
         """Ask until there is an answer, patience ends or the budget is spent; store the answer at once."""
@@ -138,6 +169,7 @@ class Dispatcher:
                 else:
                     if answer.keep:
                         run.store.put(key, answer)
+                    self._note_adaptations(run, answerer)
                     limiter.succeeded()
                     return answer
             delay = _retry_delay(answerer, limiter, trouble, tries)
@@ -156,6 +188,12 @@ async def _request_once(usage: Usage, limiter: Limiter, answerer: Answerer, task
         answer = await answerer.answer(task)
     except Unanswered as error:
         usage.count_answer(*error.spent)
+        if not error.refused_as:
+            limiter.answered += 1  # the endpoint works, whatever is wrong with this task
+        elif limiter.refused(error.refused_as):
+            fatal = EndpointError(f"{error}. The first requests were all refused in these words, and none was answered")
+            limiter.fail_waiting(fatal)
+            raise fatal from None
         raise
     except EndpointError as error:
         limiter.fail_waiting(error)

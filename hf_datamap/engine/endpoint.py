@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import json
 import logging
-import re
 import time
 import weakref
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from hf_datamap.engine import config
+from hf_datamap.engine.dialect import DROPPED, Change, Dialect, dialect_of, narrowed
+from hf_datamap.engine.proxies import proxy_for
+from hf_datamap.engine.refusals import Refusal, excerpt, refusal_in
+from hf_datamap.engine.secrets import mask, mask_bytes, masked_errors
 from hf_datamap.engine.task import JSON
-from hf_datamap.engine.transport import ConnectFailed, ConnectionLost, Reply, Transport, build_request
+from hf_datamap.engine.token_counts import tokens_read, tokens_used, truncation
+from hf_datamap.engine.transport import (
+    ConnectFailed,
+    ConnectionLost,
+    Reply,
+    ReplyUnreadable,
+    Transport,
+    build_request,
+)
 from hf_datamap.errors import EndpointError, Overloaded, ScorerError, Unanswered
 
 log = logging.getLogger(__name__)
 
-_OPENAI = "https://api.openai.com/v1"
-_LONG = 8  # characters of a key from which on it is searched for in replies
-_TOO_MUCH = re.compile(r"(?i)context.?(?:length|window|size)|maximum context|too many tokens|prompt is too long")
-_SAID = 300  # characters of an endpoint's own words that are repeated in an error
-#: Parameters that may be left out (None) or renamed when an endpoint does not know them.
-_STEPS: Mapping[str, str | None] = {
-    "top_logprobs": None,
-    "logprobs": None,
-    "response_format": None,
-    "temperature": None,
-    "reasoning_effort": None,
-    "seed": None,
-    "max_tokens": "max_completion_tokens",
-}
+_OPENAI: Final = "https://api.openai.com/v1"
+_MAX_STEPS: Final = 16  # times that one request is sent in another form; each step changes a parameter
 
 
 # Connections belong to the loop that they were made in; equal endpoints share them, unpickled copies too.
-_LINES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, ...], asyncio.Future[Transport]]]
-_LINES = weakref.WeakKeyDictionary()
+_TRANSPORTS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, ...], asyncio.Future[Transport]]]
+_TRANSPORTS = weakref.WeakKeyDictionary()
 
 
 class Endpoint:
@@ -67,13 +64,14 @@ class Endpoint:
             raise ScorerError(f"timeout must be positive seconds, not {timeout!r}")
         self.model = model
         self.timeout = timeout
-        self.base_url = _checked((base_url or config.base_url() or _OPENAI).rstrip("/"))
+        self.base_url = validated_url((base_url or config.base_url() or _OPENAI).strip().rstrip("/"))
         if api_key:
-            config.remember_key(self.base_url, model, _sendable(api_key))
+            config.remember_key(self.base_url, model, _validated_key(api_key))
         self._start()
 
     def _start(self) -> None:
-        self._unknown: set[str] = set()  # parameters that the endpoint has refused
+        self._dialect = dialect_of(self.base_url, self.model)
+        self._warned_of_truncation = False
 
     def __getstate__(self) -> dict[str, Any]:
         config.share_keys()
@@ -83,31 +81,50 @@ class Endpoint:
         self.__dict__.update(state)
         self._start()
 
+    def __repr__(self) -> str:
+        return f"Endpoint({self.model!r}, base_url={self.base_url!r})"
+
     @property
     def identity(self) -> dict[str, JSON]:
         """Model and URL: what the answers depend on."""
         return {"model": self.model, "base_url": self.base_url}
 
+    @property
+    def dialect(self) -> Dialect:
+        """What is known of the parameters that the endpoint takes."""
+        return self._dialect
+
+    @property
+    def adaptations(self) -> dict[str, JSON]:
+        """What is sent otherwise than asked for; see `hf_datamap.engine.task.Answerer.adaptations`."""
+        return self._dialect.summary()
+
+    def check(self) -> None:
+        """Find out what can be known before anything is sent: whether there is a key, and a usable proxy.
+
+        Raises:
+            EndpointError: the endpoint needs a key, and there is none.
+            ScorerError: the key or the proxy of the environment cannot be used.
+        """
+        with masked_errors():
+            self.key()
+            proxy_for(self.base_url)
+
     async def chat(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send one chat completion request and return the decoded reply.
 
-        Parameters that the endpoint does not know (`logprobs`, `response_format`, ...) are left out from then on.
+        Optional parameters that the endpoint refuses are found out and left out from then on, see
+        `hf_datamap.engine.dialect`.
 
         Raises:
             EndpointError: no request will be answered: wrong key, unknown model, no money, nothing listens.
             Overloaded: try again later.
-            Unanswered: this request will not be answered.
+            Unanswered: this request will not be answered, or the server cut its text without saying so.
         """
-        while True:
-            adapted = self.adapted(body)
-            reply = await self._send("/chat/completions", adapted)
-            # OpenAI's reasoning models refuse log-probabilities with 403.
-            if reply.status in (400, 403, 422) and self._step_down(reply, adapted):
-                continue
-            decoded = self._decode(reply)
-            if not isinstance(decoded, dict):
-                raise Unanswered(f"the reply is a JSON {type(decoded).__name__}, not an object")
-            return decoded
+        with masked_errors():
+            reply = await self._answered(body)
+            self._check_truncation(body, reply)
+            return reply
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
         """Send one request of another kind and return the decoded reply.
@@ -121,88 +138,138 @@ class Endpoint:
             Overloaded: try again later.
             Unanswered: this request will not be answered.
         """
-        return self._decode(await self._send(path, body))
+        with masked_errors():
+            decoded, refusal = await self._exchange(path, body)
+            if refusal is not None:
+                raise refusal.error(self.base_url, self.model)
+            return decoded
 
     def knows(self, parameter: str) -> bool:
         """Whether the endpoint has not yet refused a parameter."""
-        return parameter not in self._unknown
+        return self._dialect.changes.get(parameter) != DROPPED
 
     def adapted(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The request as it is sent: with the model, without parameters that the endpoint has refused."""
-        if not self._unknown:
-            return {"model": self.model, **body}
-        adapted: dict[str, Any] = {"model": self.model}
-        for name, value in body.items():
-            if name not in self._unknown:
-                adapted[name] = value
-            elif renamed := _STEPS[name]:
-                adapted[renamed] = value
-        return adapted
+        """Return the request as it is sent: with the model, without parameters that the endpoint has refused."""
+        return {"model": self.model, **self._dialect.spoken(body)}
 
-    def _step_down(self, reply: Reply, sent: Mapping[str, Any]) -> bool:
-        """Whether the refusal names an optional parameter; if so it is not sent again."""
-        error = _error(reply)
-        param = str(error.get("param") or "").split(".")[0]
-        words = f"{_message(error) or _excerpt(reply)} {param}"
-        if error.get("code") == "context_length_exceeded" or _TOO_MUCH.search(words):
-            return False  # the text is too long; such words often name max_tokens
-        for name in _STEPS:
-            if name in sent and re.search(rf"(?<![\w]){name}(?![\w])", words):
-                # Requests that were under way when the first refusal came see the same one: they just go again.
-                if name not in self._unknown:
-                    self._unknown.add(name)
-                    log.warning("%s does not take %r: going on without it", self.base_url, name)
-                return True
-        return False
+    async def _answered(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The reply to a request, in whatever form the endpoint takes it."""
+        only_here: dict[str, Change] = {}
+        for _ in range(_MAX_STEPS):
+            known, sent_at = self._dialect.changes, time.monotonic()
+            decoded, refusal = await self._chat_once(body, only_here)
+            if refusal is None:
+                self._dialect.accepted(body, only_here)
+                return decoded
+            async with self._dialect.lock:
+                # Requests that were under way when the first refusal came meet the same one: they just go again.
+                if self._dialect.changes != known:
+                    continue
+                if (step := self._dialect.named(refusal, body)) and only_here.get(step[0]) != step[1]:
+                    name, change = step
+                    if self._dialect.is_proven(name):
+                        # It was taken before, so that this may be a matter of the text (or of one server of several).
+                        only_here[name] = change
+                    else:
+                        self._dialect.learn({name: change})
+                    continue
+                if (reply := await self._probe(body, refusal, sent_at)) is not None:
+                    return reply
+            raise refusal.error(self.base_url, self.model)
+        raise Unanswered(f"{self.base_url} refuses the request in every form; see the log for what it does not take")
+
+    async def _probe(self, body: Mapping[str, Any], refusal: Refusal, sent_at: float) -> dict[str, Any] | None:
+        """Find out which optional feature is behind a refusal in unknown words; the reply once it is left out."""
+        features = self._dialect.worth_a_probe(refusal, body, sent_at)
+        if not features:
+            return None
+        left_out = dict.fromkeys(features, DROPPED)
+        reply, other_refusal = await self._chat_once(body, left_out)
+        if other_refusal is not None:
+            self._dialect.useless(refusal)
+            return None
+        if len(features) > 1 or "max_tokens" in features:
+            for changes in narrowed(features):
+                narrowed_reply, other_refusal = await self._chat_once(body, changes)
+                if other_refusal is None:
+                    left_out, reply = changes, narrowed_reply
+                    break
+            else:  # several are refused: put them back one by one, those first that are missed most
+                for name in reversed(features):
+                    fewer = {other: change for other, change in left_out.items() if other != name}
+                    narrowed_reply, other_refusal = await self._chat_once(body, fewer)
+                    if other_refusal is None:
+                        left_out, reply = fewer, narrowed_reply
+        self._dialect.learn(left_out)
+        self._dialect.accepted(body)
+        return reply
+
+    async def _chat_once(
+        self, body: Mapping[str, Any], more: Mapping[str, Change]
+    ) -> tuple[dict[str, Any], Refusal | None]:
+        sent = {"model": self.model, **self._dialect.spoken(body, more)}
+        decoded, refusal = await self._exchange("/chat/completions", sent)
+        if refusal is None and not isinstance(decoded, dict):
+            raise Unanswered(f"the reply is a JSON {type(decoded).__name__}, not an object")
+        return decoded, refusal
+
+    async def _exchange(self, path: str, body: Mapping[str, Any]) -> tuple[Any, Refusal | None]:
+        """Send a request; its decoded reply, or why it was refused."""
+        reply = await self._send(path, body)
+        try:
+            decoded = json.loads(reply.body)
+        except (ValueError, RecursionError):
+            if reply.status != 200:
+                return None, refusal_in(reply, None)
+            said = f"{self.base_url} answers with something else than JSON: {mask(excerpt(reply))!r}"
+            raise Overloaded(said, congestion=False, fatal=True) from None
+        return decoded, refusal_in(reply, decoded)
 
     async def _send(self, path: str, body: Mapping[str, Any]) -> Reply:
         data = json.dumps(body, ensure_ascii=True).encode("ascii")
-        line = await self._line(path)
+        transport = await self._transport(path)
         try:
-            reply = await line.post(data)
+            reply = await transport.post(data)
         except ConnectFailed as error:
             raise Overloaded(f"cannot connect to {self.base_url}: {error}", congestion=False, fatal=True) from None
         except ConnectionLost as error:
             raise Overloaded(str(error), congestion=False) from None
-        key = self._known_key()
-        if key and len(key) >= _LONG and key.encode() in reply.body:  # some repeat the key that they refuse
-            reply = replace(reply, body=reply.body.replace(key.encode(), b"***"))
-        return reply
+        except ReplyUnreadable as error:
+            raise Unanswered(str(error)) from None
+        masked = mask_bytes(reply.body, transport.secret_forms)
+        return reply if masked is reply.body else Reply(reply.status, reply.headers, masked)
 
-    async def _line(self, path: str) -> Transport:
+    async def _transport(self, path: str) -> Transport:
         loop = asyncio.get_running_loop()
-        lines, key = _LINES.setdefault(loop, {}), self.key()
+        transports, key = _TRANSPORTS.setdefault(loop, {}), self.key()
         name = (self.base_url, self.model, str(self.timeout), path, key)
         beside = path.startswith("//")
         base = self.base_url.removesuffix("/v1") if beside else self.base_url
-        if (future := lines.get(name)) is None:
-            future = lines[name] = loop.create_future()
+        if (future := transports.get(name)) is None:
+            future = transports[name] = loop.create_future()
             try:
                 url, headers = await build_request(path.removeprefix("/") if beside else path, base, key)
+                future.set_result(Transport(url, headers, self.timeout))
             except BaseException as error:
-                del lines[name]
+                del transports[name]
                 future.set_exception(error)
-                future.exception()  # seen: whoever else waits gets it too
+                future.exception()  # marks it as seen: whoever else waits gets it too
                 raise
-            future.set_result(Transport(url, headers, self.timeout))
         return await asyncio.shield(future)
 
     async def close(self) -> None:
         """Close the connections that this loop holds to any endpoint."""
-        for future in _LINES.pop(asyncio.get_running_loop(), {}).values():
+        for future in _TRANSPORTS.pop(asyncio.get_running_loop(), {}).values():
             if future.done() and not future.exception():
                 await future.result().close()
 
-    def _known_key(self) -> str | None:
-        return config.find_key(self.base_url, self.model) or config.api_key()
-
     def key(self) -> str:
-        """The key that requests carry; never to be written anywhere.
+        """Return the key that requests carry; never to be written anywhere.
 
         Raises:
             EndpointError: there is none, and the endpoint needs one.
         """
-        key = _sendable(self._known_key() or "")
+        key = _validated_key(config.find_key(self.base_url, self.model) or config.api_key() or "")
         if not key and self.base_url == _OPENAI:
             raise EndpointError(
                 "no API key: set OPENAI_API_KEY or pass api_key=. For another endpoint set OPENAI_BASE_URL or pass "
@@ -210,50 +277,22 @@ class Endpoint:
             )
         return key or "none"
 
-    def _decode(self, reply: Reply) -> Any:  # noqa: ANN401 - JSON
-        if reply.status != 200:
-            raise self._refused(reply)
-        try:
-            decoded = json.loads(reply.body)
-        except (ValueError, RecursionError):
-            said = f"{self.base_url} answers with something else than JSON: {self.without_key(_excerpt(reply))!r}"
-            raise Overloaded(said, congestion=False, fatal=True) from None
-        # Some gateways answer 200 with an error inside.
-        if isinstance(decoded, dict) and "choices" not in decoded and decoded.get("error"):
-            raise Unanswered(f"the endpoint answered with an error: {self.without_key(_message(decoded['error']))}")
-        return decoded
-
-    def _refused(self, reply: Reply) -> Exception:
-        error, status = _error(reply), reply.status
-        said = self.without_key(_message(error) or _excerpt(reply))
-        where = f"{self.base_url} answered {status}"
-        hopeless = {
-            401: "the API key is missing or wrong. Check OPENAI_API_KEY or api_key=.",
-            402: "the account has no quota left.",
-            403: f"this key may not use model {self.model!r}.",
-            404: f"no model {self.model!r} there, or the URL does not end in /v1. Check the model name and base_url= "
-            "(--base-url).",
-        }
-        no_quota = "insufficient_quota" in (error.get("code"), error.get("type"))
-        if status == 403 and re.search(r"(?i)moderat|flagged", said):  # of this text alone
-            return Unanswered(f"refused: {said}")
-        if hint := hopeless.get(402 if no_quota else status):
-            return EndpointError(f"{where}: {hint} ({said})")
-        if status in (408, 409, 425, 429) or status >= 500:
-            return Overloaded(f"HTTP {status}: {said}", _retry_after(reply), congestion=status in (429, 503))
-        if status in (301, 302, 307, 308):
-            target = self.without_key(reply.headers.get("location", "?"))
-            return EndpointError(f"{where}: it redirects to {target}; use that as base_url=")
-        return Unanswered(f"HTTP {status}: {said}")
-
-    def without_key(self, text: str) -> str:
-        """An endpoint may repeat the key that it refuses."""
-        key = self._known_key()
-        text = text.replace(key, "***") if key else text
-        return re.sub(r"(?i)\b(sk|hf|key|gsk)[-_][\w*.-]{6,}", "***", text)
+    def _check_truncation(self, body: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
+        """Notice a prompt that the server has cut without saying so: its answer is about another text."""
+        fault, certain = truncation(body.get("messages", ()), tokens_read(reply))
+        if not fault:
+            return
+        if certain:
+            raise Unanswered(
+                f"truncated silently: {fault}; give the server a longer context (num_ctx, --max-model-len, -c)",
+                tokens_used(reply),
+            )
+        if not self._warned_of_truncation:
+            self._warned_of_truncation = True
+            log.warning("%s may cut long texts: %s", self.base_url, fault)
 
 
-def _sendable(key: str) -> str:
+def _validated_key(key: str) -> str:
     """The key without the white space around it, if a header can carry it."""
     key = key.strip()
     if not (key.isascii() and key.isprintable()) or " " in key:
@@ -264,63 +303,27 @@ def _sendable(key: str) -> str:
     return key
 
 
-def _checked(url: str) -> str:
-    """The URL, if it is one that may be written into files: it is part of the scorer's identity."""
+def validated_url(url: str) -> str:
+    """Return the URL of an endpoint, if it is one that may be written into files: it is part of identities.
+
+    Raises:
+        ScorerError: it is malformed, or holds more than where the endpoint is.
+    """
+    shown = repr(mask(url))
+    example = "it looks like http://localhost:8000/v1"
+    if not url.isprintable() or any(character in url for character in ' \\"<>^`{|}'):
+        raise ScorerError(f"base_url {shown} holds a character that no URL has (a line break, a space); {example}")
     try:
         parts = urlsplit(url)
+        port, host = parts.port, parts.hostname or ""
+        _ = host.encode("idna") if host and not host.isascii() else b""
     except ValueError as error:
-        raise ScorerError(f"base_url is no URL: {error}; it looks like http://localhost:8000/v1") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ScorerError(f"base_url {url!r} is no http(s) URL; it looks like http://localhost:8000/v1")
-    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ScorerError(f"base_url {shown} is no URL: {mask(str(error))}; {example}") from None
+    if parts.scheme not in ("http", "https") or not host or port == 0:
+        raise ScorerError(f"base_url {shown} is no http(s) URL; {example}")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ScorerError(
-            f"base_url for {parts.hostname!r} holds a user, password, query or fragment; it may only name the endpoint."
+            f"base_url for {host!r} holds a user, password, query or fragment; it may only name the endpoint."
             " Pass secrets as api_key= or OPENAI_API_KEY (other headers: OPENAI_CUSTOM_HEADERS)."
         )
     return url
-
-
-def _error(reply: Reply) -> dict[str, Any]:
-    """The error object of a reply in OpenAI's shape, or something like it."""
-    try:
-        decoded = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return {}
-    if isinstance(decoded, list) and decoded:
-        decoded = decoded[0]
-    if not isinstance(decoded, dict):
-        return {}
-    error = decoded.get("error", decoded)
-    return error if isinstance(error, dict) else {"message": str(error)}
-
-
-def _message(error: object) -> str:
-    message = error.get("message") or error.get("detail") or "" if isinstance(error, dict) else error
-    if isinstance(message, list):  # FastAPI's; what it repeats of the request is left out
-        message = [{name: part.get(name) for name in ("loc", "msg")} for part in message if isinstance(part, dict)]
-    return " ".join(str(message).split())[:_SAID]
-
-
-def _excerpt(reply: Reply) -> str:
-    return " ".join(reply.body[: 4 * _SAID].decode("utf-8", "replace").split())[:_SAID] or "an empty body"
-
-
-def _retry_after(reply: Reply) -> float | None:
-    """Seconds that the endpoint asks us to wait (``Retry-After``: seconds or a date; ``retry-after-ms``)."""
-    if milliseconds := reply.headers.get("retry-after-ms"):
-        try:
-            return max(0.0, float(milliseconds) / 1000)
-        except ValueError:
-            pass
-    value = reply.headers.get("retry-after")
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        when = email.utils.parsedate_tz(value)
-        return max(0.0, email.utils.mktime_tz(when) - time.time()) if when else None
-    except (ValueError, OverflowError):
-        return None

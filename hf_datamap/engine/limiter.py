@@ -11,6 +11,7 @@ from hf_datamap.errors import Overloaded
 
 MAX_WAIT = 600.0  # seconds an endpoint may ask us to wait before we give the request up
 _LOWERED = 0.7  # share of the concurrency that is kept after "too many requests"
+_ALIKE = 3  # refusals in the same words, before any answer, that mean that nothing will ever be answered
 _RAISED = 0.05  # share that is added for every round of answers without trouble
 
 
@@ -28,6 +29,7 @@ class Limiter:
         self.keys = Keys(identity if isinstance(identity, dict) else {"identity": identity})
         self.pending: dict[bytes, asyncio.Future[Answer]] = {}
         self.answered = 0
+        self._refusals: collections.Counter[str] = collections.Counter()
         self._active = 0
         self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
         self._paused_until = 0.0
@@ -69,6 +71,13 @@ class Limiter:
         if self.limit < self.max_in_flight:
             step = max(1.0, _RAISED * self.limit) / max(self.limit, 1.0)
             self.limit = min(float(self.max_in_flight), self.limit + step)
+
+    def refused(self, words: str) -> bool:
+        """Count a refusal that may be every request's; whether the first few were alike and none was answered."""
+        if self.answered:
+            return False
+        self._refusals[words] += 1
+        return self._refusals[words] >= _ALIKE
 
     def fail_waiting(self, error: Exception) -> None:
         """After a fatal error, fail every request that waits for this endpoint."""

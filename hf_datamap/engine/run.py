@@ -15,6 +15,8 @@ from hf_datamap.engine.task import Answer, Ask, Job, Score, Task
 
 SKIPPED_MARK = "skipped: "  # begins the reason of a response that was never asked about
 
+_RELEASED_TOGETHER = 64  # claims given up in one transaction
+
 Deliver: TypeAlias = Callable[[int, list[Score]], None]
 Talk: TypeAlias = Callable[[int, Any, Ask], Awaitable[None]]
 
@@ -29,6 +31,8 @@ class RunState:
         failed_members: members of a panel that cannot work (by ``id``), and why.
         limiters: of each scorer, by ``id``.
         store: where answers are kept.
+        claimed_keys: keys whose answers no other process buys meanwhile.
+        released_keys: keys that need no claim any more; they are given up many at a time.
     """
 
     stopping: bool = False
@@ -36,6 +40,8 @@ class RunState:
     failed_members: dict[int, str] = field(default_factory=dict)
     limiters: dict[int, Limiter] = field(default_factory=dict)
     store: Answers | None = None
+    claimed_keys: set[bytes] = field(default_factory=set)
+    released_keys: list[bytes] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -82,6 +88,27 @@ class Run:
         if self.state.store is None:
             raise RuntimeError("the run has not begun")
         return self.state.store
+
+    def release(self, key: bytes, *, at_once: bool = False) -> None:
+        """Give up the claim to a key: its answer is stored, or will not be bought."""
+        if key in self.state.claimed_keys:
+            self.state.claimed_keys.discard(key)
+            self.state.released_keys.append(key)
+            if at_once or len(self.state.released_keys) >= _RELEASED_TOGETHER:
+                self.release_rest()
+
+    def release_rest(self, *, unused: bool = False) -> None:
+        """Write down which claims were given up.
+
+        Args:
+            unused: whether those are given up as well that are still held.
+        """
+        if unused:
+            self.state.released_keys += self.state.claimed_keys
+            self.state.claimed_keys.clear()
+        if self.state.released_keys:
+            self.store.release(self.state.released_keys)
+            self.state.released_keys = []
 
     def __repr__(self) -> str:
         return f"Run({type(self.scorer).__name__}, {self.usage.rows} rows done, {self.usage.requests} requests)"

@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, cast
@@ -21,11 +21,13 @@ from hf_datamap.engine import config
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.engine.dispatcher import Dispatcher
 from hf_datamap.engine.run import Deliver, MissingTask, Row, Run, Talk, kind_of
-from hf_datamap.engine.store import Answers, Store
+from hf_datamap.engine.store import Answers, Lookup, Store
 from hf_datamap.engine.task import Answer, Answerer, Job, Task
 from hf_datamap.errors import ScorerError
 
 _ROWS_PER_LOOKUP = 64  # rows looked up in the store at a time: few enough not to hold up requests under way
+_POSTPONED = 2_000  # tasks that wait for another process before the run stops to wait with them
+_BEAT = 3.0  # seconds between signs of life, for the claims in the store
 _GRACE = 10.0  # seconds that requests under way get to finish when a run is stopped
 
 
@@ -127,6 +129,7 @@ class Engine:
             items = enumerate(run.examples)
             workers = {asyncio.ensure_future(self._converse(run, items)) for _ in range(run.scorer.max_in_flight)}
             pieces = iter(())
+        beat = asyncio.ensure_future(_beat(run))
         # Workers are added one by one while there is work: a run of one row costs as many as it has tasks.
         self._runs.append(run)
         try:
@@ -140,6 +143,8 @@ class Engine:
             if workers:
                 await self._finish(run, workers)
         finally:
+            beat.cancel()
+            run.release_rest(unused=True)
             self._runs = [other for other in self._runs if other is not run]
         if run.state.error is not None:
             raise run.state.error
@@ -169,8 +174,12 @@ class Engine:
         return store
 
     def _missing_tasks(self, run: Run) -> Iterator[MissingTask]:
-        """The tasks that are not in the store; rows without any are delivered on the way."""
+        """The tasks that are not in the store; rows without any are delivered on the way.
+
+        Tasks that another process has claimed are postponed: meanwhile this one goes on with others.
+        """
         examples = enumerate(run.examples)
+        postponed: list[MissingTask] = []
         while not run.stopping and (chunk := list(itertools.islice(examples, _ROWS_PER_LOOKUP))):
             pieces: list[MissingTask] = []
             for index, example in chunk:
@@ -182,15 +191,18 @@ class Engine:
                     MissingTask(row, position, task, self._dispatcher.key_of(run, task))
                     for position, task in enumerate(tasks)
                 ]
-            cached_answers = run.store.get(piece.key for piece in pieces)
-            missing = []
-            for piece in pieces:
-                if piece.key in cached_answers:
-                    run.usage.from_store += 1
-                    _record(run, piece, cached_answers[piece.key])
-                else:
-                    missing.append(piece)
-            yield from missing
+            missing = _record_stored(run, pieces, run.store.get(piece.key for piece in pieces))
+            lookup = run.store.claim([piece.key for piece in missing]) if missing else Lookup()
+            run.state.claimed_keys |= lookup.granted
+            missing = _record_stored(run, missing, lookup.answers)
+            yield from (piece for piece in missing if piece.key in lookup.granted)
+            postponed += [piece for piece in missing if piece.key not in lookup.granted]
+            if postponed:
+                postponed = _record_stored(run, postponed, run.store.get(piece.key for piece in postponed))
+            if len(postponed) > _POSTPONED:
+                yield from postponed
+                postponed = []
+        yield from postponed
 
     async def _work(self, run: Run, pieces: Iterator[MissingTask]) -> None:
         """Answer one task after another."""
@@ -218,6 +230,24 @@ class Engine:
                 run.fail(error)
                 raise
             run.usage.rows += 1
+
+
+async def _beat(run: Run) -> None:
+    """Show other processes that the run goes on, so that its claims hold."""
+    while True:
+        await asyncio.sleep(_BEAT)
+        run.store.beat()
+
+
+def _record_stored(
+    run: Run, pieces: Sequence[MissingTask], cached_answers: Mapping[bytes, Answer]
+) -> list[MissingTask]:
+    """Note the answers that the store has; return the tasks that it has none for."""
+    for piece in pieces:
+        if piece.key in cached_answers:
+            run.usage.from_store += 1
+            _record(run, piece, cached_answers[piece.key])
+    return [piece for piece in pieces if piece.key not in cached_answers]
 
 
 def _record(run: Run, piece: MissingTask, answer: Answer | str) -> None:

@@ -7,17 +7,25 @@ every further request carries the same headers and another body.
 
 from __future__ import annotations
 
-import urllib.request
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from typing import Any, Final, NoReturn
 
 import aiohttp
 import httpx2
 from yarl import URL
 
-_KEEPALIVE = 30.0  # seconds, below the idle timeout of the usual front ends: fewer sockets die in our hands
+from hf_datamap.engine.proxies import proxy_for
+from hf_datamap.engine.secrets import secret_forms
+from hf_datamap.errors import ScorerError
+
+_KEEPALIVE: Final = 30.0  # seconds, below the idle timeout of the usual front ends: fewer sockets die in our hands
+#: Bytes of a reply, decompressed. 8,192 tokens with 20 log-probabilities each are about 16 MB; JSON takes many times
+#: its size as Python objects, and 64 replies may come at once.
+MAX_REPLY: Final = 24 << 20
+_MAX_ERROR: Final = 1 << 16  # bytes that are read of a reply with another status than 200
+_CHUNK: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,10 @@ class ConnectionLost(Exception):  # noqa: N818
     """The connection broke, or no answer came in time."""
 
 
+class ReplyUnreadable(Exception):  # noqa: N818
+    """The reply is too large, or compressed in a way that cannot be undone."""
+
+
 class _Built(Exception):  # noqa: N818
     def __init__(self, request: httpx2.Request) -> None:
         super().__init__("built")
@@ -51,17 +63,37 @@ class _BuildOnly(httpx2.AsyncClient):
 
 
 async def build_request(path: str, base_url: str | None, api_key: str) -> tuple[str, dict[str, str]]:
-    """Return the URL and the headers (authorisation included) that the ``openai`` client sends to ``path``."""
+    """Return the URL and the headers (authorisation included) that the ``openai`` client sends to ``path``.
+
+    Raises:
+        ScorerError: the environment holds something that no header can carry.
+    """
     from openai import AsyncOpenAI
 
-    async with AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0, http_client=_BuildOnly()) as client:
-        try:
-            await client.post(path, cast_to=object, body={})
-        except _Built as built:
-            dropped = ("content-length", "host", "accept-encoding", "connection")
-            headers = {name: value for name, value in built.request.headers.items() if name not in dropped}
-            return str(built.request.url), headers
+    # Nothing is sent here, so that the proxies of the environment are not its business: SOCKS would need a package.
+    client = _BuildOnly(trust_env=False)
+    try:
+        async with AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0, http_client=client) as openai:
+            await openai.post(path, cast_to=object, body={})
+    except _Built as built:
+        dropped = ("content-length", "host", "accept-encoding", "connection")
+        headers = {name: value for name, value in built.request.headers.items() if name not in dropped}
+        for name, value in headers.items():
+            if not value.isprintable() or not value.isascii():
+                raise ScorerError(
+                    f"the header {name} holds a character that no header can carry (a line break, a letter beyond "
+                    f"ASCII); check {_VARIABLE_OF.get(name, 'OPENAI_CUSTOM_HEADERS')}"
+                ) from None
+        return str(built.request.url), headers
+    except Exception as error:
+        raise ScorerError(
+            f"no request to {base_url} can be built ({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
+            "check the URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS"
+        ) from None
     raise AssertionError("the openai client sent nothing")
+
+
+_VARIABLE_OF: Final = {"openai-organization": "OPENAI_ORG_ID", "openai-project": "OPENAI_PROJECT_ID"}
 
 
 class Transport:
@@ -71,46 +103,101 @@ class Transport:
         url: where every request goes.
         headers: what every request carries; as the session's own, they are read once and not for every request.
         timeout: seconds until a request counts as lost.
+
+    Attributes:
+        secret_forms: what replies are freed of.
+
+    Raises:
+        ScorerError: the environment names a proxy that cannot be used.
     """
 
     def __init__(self, url: str, headers: Mapping[str, str], timeout: float) -> None:
         self._url = URL(url)
+        self._timeout = timeout
+        self.secret_forms = secret_forms()
+        self._proxy = proxy_for(url)  # asked once: aiohttp would ask for every request
+        self._proxy_url = URL(self._proxy.url) if self._proxy else None
         self._session = aiohttp.ClientSession(
-            headers=headers,
+            # What is decompressed is bounded below; aiohttp would unpack a bomb as a whole.
+            headers={**headers, "Accept-Encoding": "gzip, deflate"},
+            auto_decompress=False,
             # The engine bounds what is in flight.
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE),
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 30.0)),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        self._timeout = timeout
-        self._proxy = _proxy(url)  # asked once: aiohttp would ask for every request
+
+    def __repr__(self) -> str:
+        return f"Transport({self._url.host}, {'direct' if self._proxy is None else f'through {self._proxy}'})"
 
     async def post(self, body: bytes) -> Reply:
-        """Send one request and read the whole reply, whatever its status.
+        """Send one request and read the reply, whatever its status; of an error only the beginning.
 
         Raises:
             ConnectFailed: no connection could be made.
             ConnectionLost: it broke, or the reply took too long.
+            ReplyUnreadable: the reply is larger than `MAX_REPLY`, or not what its headers say.
         """
+        through = f" through the proxy {self._proxy}" if self._proxy else ""
         try:
-            async with self._session.post(self._url, data=body, allow_redirects=False, proxy=self._proxy) as answer:
-                return Reply(answer.status, answer.headers, await answer.read())
+            async with self._session.post(self._url, data=body, allow_redirects=False, proxy=self._proxy_url) as answer:
+                return Reply(answer.status, answer.headers, await _read(answer))
+        except aiohttp.ClientHttpProxyError as error:
+            raise ConnectFailed(f"the proxy {self._proxy} answered {error.status}: {error.message}") from error
         except aiohttp.ClientConnectorError as error:
-            raise ConnectFailed(str(error)) from error
+            raise ConnectFailed(f"{error}{through}") from error
         except TimeoutError as error:
-            raise ConnectionLost(f"no answer within {self._timeout:g} s") from error
+            raise ConnectionLost(f"no answer within {self._timeout:g} s{through}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ConnectionLost(f"connection lost ({type(error).__name__}: {error})") from error
+            raise ConnectionLost(f"connection lost{through} ({type(error).__name__}: {error})") from error
+        except ValueError as error:  # a header, a host name or a proxy that aiohttp cannot spell
+            raise ConnectFailed(f"the request cannot be sent{through}: {error}") from error
 
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
 
 
-def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for a URL."""
-    parts = urlsplit(url)
-    if urllib.request.proxy_bypass(parts.hostname or ""):
-        return None
-    by_scheme = urllib.request.getproxies()
-    return by_scheme.get(parts.scheme) or by_scheme.get("all")
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """The body, decompressed, up to a limit."""
+    limit = MAX_REPLY if answer.status == 200 else _MAX_ERROR
+    coding = answer.headers.get("content-encoding", "identity").strip().lower()
+    if coding == "identity" and (answer.content_length or limit + 1) <= limit:
+        return await answer.read()
+    if coding not in ("identity", "gzip", "x-gzip", "deflate"):
+        raise ReplyUnreadable(f"the reply is compressed as {coding[:40]!r}, which was not asked for")
+    inflate = _Inflate(coding, limit) if coding != "identity" else None
+    body = bytearray()
+    async for chunk in answer.content.iter_chunked(_CHUNK):
+        body += inflate(chunk) if inflate else chunk
+        if len(body) > limit:
+            if answer.status != 200:
+                answer.close()
+                return bytes(body[:limit])
+            answer.close()
+            raise ReplyUnreadable(f"the reply is larger than {limit >> 20} MB")
+    if inflate and not inflate.ended:
+        raise ConnectionLost("connection lost (the compressed reply ends too early)")
+    return bytes(body)
+
+
+class _Inflate:
+    """Decompresses piece by piece, never more than a limit: a few kilobytes can hold gigabytes."""
+
+    def __init__(self, coding: str, limit: int) -> None:
+        self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 32) if coding != "deflate" else None
+        self._limit = limit
+        self._started = False
+
+    def __call__(self, data: bytes) -> bytes:
+        if self._zlib is None:  # "deflate" is zlib's format by the book, and raw with some servers
+            raw = (data[0] & 0x0F) != 8
+            self._zlib = zlib.decompressobj(-zlib.MAX_WBITS if raw else zlib.MAX_WBITS)
+        try:
+            return self._zlib.decompress(data, self._limit + 1)
+        except zlib.error as error:
+            raise ReplyUnreadable(f"the reply cannot be decompressed ({error})") from error
+
+    @property
+    def ended(self) -> bool:
+        return self._zlib is not None and self._zlib.eof

@@ -1,36 +1,27 @@
-"""Base prompts: new requests made of seeds, without constraints, no two of them alike."""
+"""Base prompts: requests without constraints, made by recombining seed prompts, without near-duplicates."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import gcd
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from hf_datamap.engine.scheduler import engine
 from hf_datamap.engine.task import JSON, Answer, Answerer, Ask, Task
 from hf_datamap.errors import GenerateError
-from hf_datamap.generate.seed_prompts import Seed
+from hf_datamap.generate.seed_prompts import SeedPrompt
+from hf_datamap.generate.vocabulary import AUDIENCES, TONES
 
 if TYPE_CHECKING:
     import numpy as np
 
-#: Whom a request may be for, and in what tone: what recombining adds to the seeds' own words.
-AUDIENCES: Final = (
-    "beginners", "busy parents", "children", "college students", "curious neighbors", "farmers", "first-time visitors",
-    "grandparents", "hobbyists", "journalists", "lawyers", "local shop owners", "museum guests", "night shift nurses",
-    "office workers", "people new to the subject", "retired engineers", "school teachers", "skeptical readers",
-    "small business owners", "sports fans", "teenagers", "travelers", "volunteers",
-)  # fmt: skip
-TONES: Final = (
-    "calm", "cheerful", "conversational", "dramatic", "dry", "encouraging", "formal", "friendly", "humorous",
-    "matter-of-fact", "nostalgic", "passionate", "playful", "poetic", "serious", "simple", "skeptical", "thoughtful",
-)  # fmt: skip
 _WORD: Final = re.compile(r"\w+")
-_ASKS: Final = re.compile(r"(?:can|could|would) you\b", re.IGNORECASE)
-_HASHES: Final = 128
+_ASKS_A_QUESTION: Final = re.compile(r"(?:can|could|would) you\b", re.IGNORECASE)
+# MinHash: 128 permutations in 16 bands of 8 find pairs of a Jaccard similarity of .75 with a chance of .81 or more.
+_PERMUTATIONS: Final = 128
 _BANDS: Final = 16
 
 
@@ -50,56 +41,61 @@ class Embedder(Protocol):
         ...
 
 
-#: Gives texts their vectors: a function from texts to rows, an embedder, or the folder of a model2vec model.
+#: What embeds texts: a function from texts to rows, an embedder, or the folder of a model2vec model.
 Embed: TypeAlias = "Callable[[Sequence[str]], np.ndarray] | Embedder | str"
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BasePrompt:
     """A base prompt.
 
     Attributes:
         text: the request.
-        seeds: the id of the seed it is, or of the seeds that it was made of, joined by ``+``.
+        seeds: the id of the seed prompt that it is, or the ids of those that it was made of, joined by ``+``.
     """
 
     text: str
     seeds: str
 
 
-def recombine(seeds: Sequence[Seed], rng: np.random.Generator) -> Iterator[Base]:
-    """Yield base prompts: every seed as it is, then forms and topics of different seeds put together.
+def recombine(seeds: Sequence[SeedPrompt], rng: np.random.Generator) -> Iterator[BasePrompt]:
+    """Yield base prompts: every seed prompt as it is, then forms and topics of different seeds put together.
 
     A form ("Write a funny poem") is joined with another seed's topic ("the history of Yemeni coffee"), an audience, a
-    tone, or neither; each combination comes once.
+    tone, both or neither. Each combination comes once.
 
-    Raises:
-        GenerateError: the seeds hold no form or no topic.
+    Args:
+        seeds: the seed prompts.
+        rng: the random numbers that decide the order.
     """
-    whole = [Base(seed.text, seed.id) for seed in seeds]
-    yield from (whole[place] for place in rng.permutation(len(whole)))
-    forms = {seed.form: seed.id for seed in seeds if seed.form}
-    topics = {seed.topic: seed.id for seed in seeds if seed.topic}
+    unchanged = [BasePrompt(seed.text, seed.id) for seed in seeds]
+    yield from (unchanged[index] for index in rng.permutation(len(unchanged)))
+    forms = list({seed.form: seed.id for seed in seeds if seed.form}.items())
+    topics = list({seed.topic: seed.id for seed in seeds if seed.topic}.items())
     manners = _manners()
-    total = len(forms) * len(topics) * len(manners)
-    for number in _shuffled(total, rng):
-        rest, manner = divmod(number, len(manners))
-        form, topic = divmod(rest, len(topics))
-        form_text, form_id = list(forms.items())[form]
-        topic_text, topic_id = list(topics.items())[topic]
-        text = f"{form_text} about {topic_text}{'?' if _ASKS.match(form_text) else '.'}{manners[manner]}"
-        yield Base(text, form_id if form_id == topic_id else f"{form_id}+{topic_id}")
+    for number in _shuffled_range(len(forms) * len(topics) * len(manners), rng):
+        form_and_topic, manner = divmod(number, len(manners))
+        form, topic = divmod(form_and_topic, len(topics))
+        form_text, form_id = forms[form]
+        topic_text, topic_id = topics[topic]
+        end = "?" if _ASKS_A_QUESTION.match(form_text) else "."
+        text = f"{form_text} about {topic_text}{end}{manners[manner]}"
+        yield BasePrompt(text, form_id if form_id == topic_id else f"{form_id}+{topic_id}")
 
 
 def _manners() -> list[str]:
+    """Sentences that say for whom and in what tone to write; one of them is empty."""
     for_whom = [f" Write it for {audience}." for audience in AUDIENCES]
     how = [f" Keep the tone {tone}." for tone in TONES]
     both = [f" It is meant for {audience}; the tone should be {tone}." for audience in AUDIENCES for tone in TONES]
     return ["", *for_whom, *how, *both]
 
 
-def _shuffled(total: int, rng: np.random.Generator) -> Iterator[int]:
-    """Every number below ``total`` once, in an order that looks random, without a table of them."""
+def _shuffled_range(total: int, rng: np.random.Generator) -> Iterator[int]:
+    """Yield every number below ``total`` once, in an order that looks random, without a table of them.
+
+    A step that has no divisor in common with ``total`` visits every number before it returns to the first.
+    """
     if not total:
         return
     start, step = int(rng.integers(total)), int(rng.integers(total)) | 1
@@ -109,21 +105,22 @@ def _shuffled(total: int, rng: np.random.Generator) -> Iterator[int]:
         yield (start + turn * step) % total
 
 
-def unlike(
-    bases: Iterable[Base], n: int, *, similarity: float = 0.75, embed: Embed | None = None, closeness: float = 0.9
-) -> list[Base]:
+def drop_near_duplicates(
+    bases: Iterable[BasePrompt], n: int, *, similarity: float = 0.75, embed: Embed | None = None, closeness: float = 0.9
+) -> list[BasePrompt]:
     """Return the first ``n`` base prompts that are not near-duplicates of an earlier one.
 
-    Lexical by default: MinHash over words and word pairs (the library ``rensa``), which needs no model. With ``embed``
-    those left are compared by meaning too (the library ``semhash``). The thresholds are ours; the paper gives none.
+    Words are compared by default: MinHash over words and word pairs (the library ``rensa``), which needs no model. With
+    ``embed`` the prompts that are left are compared by meaning too (the library ``semhash``). The thresholds are ours;
+    the paper gives none.
 
     Args:
         bases: candidates, in order of preference.
-        n: how many are wanted; fewer are returned when the candidates run out.
-        similarity: Jaccard similarity of words and word pairs from which two count as alike.
-        embed: gives texts vectors: a function (a sentence encoder's ``encode``), an embedder (for an endpoint
+        n: how many to return; fewer are returned when the candidates run out.
+        similarity: Jaccard similarity of words and word pairs from which two prompts count as duplicates.
+        embed: embeds texts: a function (a sentence encoder's ``encode``), an embedder (for an endpoint
             `hf_datamap.ServedEmbedder`), or the folder of a model2vec model.
-        closeness: cosine similarity of vectors from which two count as alike.
+        closeness: cosine similarity of vectors from which two prompts count as duplicates.
 
     Raises:
         GenerateError: a threshold is outside 0 to 1, or ``semhash`` is not installed.
@@ -131,30 +128,26 @@ def unlike(
     for name, value in (("similarity", similarity), ("closeness", closeness)):
         if not 0 < value <= 1:
             raise GenerateError(f"{name} is a share above 0 and at most 1, not {value!r}")
-    kept: list[Base] = []
-    for base in _lexically_unlike(bases, similarity):
-        kept.append(base)
-        if len(kept) == n:
-            break
-    return _semantically_unlike(kept, embed, closeness) if embed else kept
+    kept = list(islice(_without_similar_words(bases, similarity), n))
+    return _without_similar_meaning(kept, embed, closeness) if embed else kept
 
 
-def _lexically_unlike(bases: Iterable[Base], similarity: float) -> Iterator[Base]:
+def _without_similar_words(bases: Iterable[BasePrompt], similarity: float) -> Iterator[BasePrompt]:
     from rensa import RMinHash, RMinHashLSH  # type: ignore[import-untyped] # compiled, without stubs
 
-    seen = RMinHashLSH(threshold=similarity, num_perm=_HASHES, num_bands=_BANDS)
-    hashes: list[RMinHash] = []
+    index = RMinHashLSH(threshold=similarity, num_perm=_PERMUTATIONS, num_bands=_BANDS)
+    kept_hashes: list[RMinHash] = []
     for base in bases:
         words = _WORD.findall(base.text.casefold())
-        mark = RMinHash(num_perm=_HASHES, seed=1)
-        mark.update([*words, *map(" ".join, pairwise(words))])
-        if all(mark.jaccard(hashes[other]) < similarity for other in seen.query(mark)):
-            seen.insert(len(hashes), mark)
-            hashes.append(mark)
+        min_hash = RMinHash(num_perm=_PERMUTATIONS, seed=1)
+        min_hash.update([*words, *map(" ".join, pairwise(words))])
+        if all(min_hash.jaccard(kept_hashes[other]) < similarity for other in index.query(min_hash)):
+            index.insert(len(kept_hashes), min_hash)
+            kept_hashes.append(min_hash)
             yield base
 
 
-def _semantically_unlike(bases: list[Base], embed: Embed, closeness: float) -> list[Base]:
+def _without_similar_meaning(bases: list[BasePrompt], embed: Embed, closeness: float) -> list[BasePrompt]:
     try:
         from semhash import SemHash
     except ImportError:
@@ -165,7 +158,7 @@ def _semantically_unlike(bases: list[Base], embed: Embed, closeness: float) -> l
 
     class Encoder:
         def encode(self, inputs: Sequence[str], **_: object) -> np.ndarray:
-            return vectors(embed, list(inputs))
+            return embed_texts(embed, list(inputs))
 
     records = [{"text": base.text, "place": str(place)} for place, base in enumerate(bases)]
     # The exact backend: the approximate one is not deterministic across threads.
@@ -174,7 +167,7 @@ def _semantically_unlike(bases: list[Base], embed: Embed, closeness: float) -> l
     return [bases[int(record["place"])] for record in result.selected]
 
 
-def vectors(embed: Embed, texts: Sequence[str]) -> np.ndarray:
+def embed_texts(embed: Embed, texts: Sequence[str]) -> np.ndarray:
     """Return the vectors of texts, shape (texts, dimensions).
 
     Raises:
@@ -191,17 +184,17 @@ def vectors(embed: Embed, texts: Sequence[str]) -> np.ndarray:
             raise GenerateError(f"{embed!r} is no model2vec model that can be loaded: {error}") from error
     if not isinstance(embed, Embedder):
         return np.asarray(embed(texts), np.float32)
-    found: list[Any] = [None] * len(texts)
+    vectors: list[Any] = [None] * len(texts)
 
-    async def talk(place: int, text: str, ask: Ask) -> None:
-        found[place] = (await ask(Task(text, text))).value
+    async def embed_one(place: int, text: str, ask: Ask) -> None:
+        vectors[place] = (await ask(Task(text, text))).value
 
-    engine().converse(_Asked(embed), texts, talk)
-    return np.array(found, np.float32)
+    engine().converse(_EmbeddingJob(embed), texts, embed_one)
+    return np.array(vectors, np.float32)
 
 
-class _Asked(Answerer):
-    """An embedder as the engine asks it: vectors are stored, lost requests repeated."""
+class _EmbeddingJob(Answerer):
+    """An embedder in the form that the engine asks: vectors are stored, and lost requests are repeated."""
 
     def __init__(self, embedder: Embedder) -> None:
         self.embedder, self.max_in_flight = embedder, embedder.max_in_flight

@@ -1,4 +1,4 @@
-"""Yields: how many pairs, of how many prompts, there are for each number of constraints that either side meets."""
+"""Yields: how many pairs, of how many prompts, meet so many constraints on either side."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Yield:
 
     Attributes:
         k: number of constraints.
-        c: met by the chosen.
-        r: met by the rejected.
-        prompts: prompts with such a pair.
-        pairs: such pairs in all.
-        of: prompts with k constraints.
+        c: how many the chosen response meets.
+        r: how many the rejected response meets.
+        prompts: number of prompts with such a pair.
+        pairs: number of such pairs.
+        of: number of prompts with k constraints.
     """
 
     k: int
@@ -35,9 +35,9 @@ class Yield:
 
 
 def met_counts(ds: Dataset) -> list[tuple[int, list[int]]]:
-    """For each row the number of its constraints, and how many of them each scored response meets.
+    """Return for each row the number of its constraints, and how many of them each scored response meets.
 
-    Rows without constraints, or whose scores are no shares of them, have k = 0.
+    Rows without constraints, or with scores that are not multiples of 1/k, have k = 0.
     """
     if not {"instruction_id_list", columns.SCORES} <= set(ds.column_names):
         return []
@@ -47,8 +47,10 @@ def met_counts(ds: Dataset) -> list[tuple[int, list[int]]]:
 
 def _met(k: int, scores: Sequence[float]) -> tuple[int, list[int]]:
     counts = [round(score * k) for score in scores]
-    shares = all(0 <= count <= k and abs(count - score * k) < 1e-4 for count, score in zip(counts, scores, strict=True))
-    if not shares:
+    are_shares = all(
+        0 <= count <= k and abs(count - score * k) < 1e-4 for count, score in zip(counts, scores, strict=True)
+    )
+    if not are_shares:
         return 0, []
     return k, counts
 
@@ -57,22 +59,26 @@ def count_yields(ds: Dataset) -> list[Yield]:
     """Count pairs of responses that meet different numbers of constraints, by (k, c, r)."""
     prompts: dict[tuple[int, int, int], int] = defaultdict(int)
     pairs: dict[tuple[int, int, int], int] = defaultdict(int)
-    of: dict[int, int] = defaultdict(int)
+    prompts_of_size: dict[int, int] = defaultdict(int)
     for k, counts in met_counts(ds):
         if not k:
             continue
-        of[k] += 1
+        prompts_of_size[k] += 1
         levels = {level: counts.count(level) for level in set(counts)}
-        for c, better in levels.items():
-            for r, worse in levels.items():
+        for c, count_of_c in levels.items():
+            for r, count_of_r in levels.items():
                 if c > r:
                     prompts[k, c, r] += 1
-                    pairs[k, c, r] += better * worse
-    return [Yield(k, c, r, prompts[k, c, r], pairs[k, c, r], of[k]) for k, c, r in sorted(pairs)]
+                    pairs[k, c, r] += count_of_c * count_of_r
+    return [Yield(k, c, r, prompts[k, c, r], pairs[k, c, r], prompts_of_size[k]) for k, c, r in sorted(pairs)]
 
 
 def hard_and_soft(counts: Iterable[tuple[int, Sequence[int]]]) -> dict[int, dict[str, float]]:
-    """By k: share of responses that meet all constraints (hard), mean share of constraints met (soft), and how many."""
+    """Return by k the hard score, the soft score and the number of responses.
+
+    The hard score is the share of responses that meet all constraints, the soft score the mean share of constraints
+    met (Kim et al. 2025 report the hard score; the name of the other is ours).
+    """
     met: dict[int, list[int]] = defaultdict(list)
     for k, row in counts:
         if k:
@@ -85,12 +91,12 @@ def hard_and_soft(counts: Iterable[tuple[int, Sequence[int]]]) -> dict[int, dict
 
 
 def table(yields: Sequence[Yield]) -> str:
-    """The yields as a Markdown table."""
+    """Return the yields as a Markdown table."""
     lines = ["| k | c | r | prompts | of | pairs |", "|---:|---:|---:|---:|---:|---:|"]
-    lines += [f"| {y.k} | {y.c} | {y.r} | {y.prompts:,} | {y.of:,} | {y.pairs:,} |" for y in yields]
+    lines += [f"| {row.k} | {row.c} | {row.r} | {row.prompts:,} | {row.of:,} | {row.pairs:,} |" for row in yields]
     return "\n".join(lines)
 
 
 def as_json(yields: Sequence[Yield]) -> list[Mapping[str, Any]]:
-    """The yields as JSON."""
+    """Return the yields as JSON."""
     return [asdict(entry) for entry in yields]

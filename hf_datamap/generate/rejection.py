@@ -1,4 +1,4 @@
-"""`rejection_sampling`: N answers to each prompt, scored; pairs and yields come from them (Kim et al. 2025)."""
+"""`rejection_sampling`: N answers to each prompt, scored; pairs are chosen among them (Kim et al. 2025)."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ from hf_datamap.engine.task import Ask
 from hf_datamap.errors import GenerateError, Interrupted, Unanswered
 from hf_datamap.generate.pair_counts import Yield, count_yields
 from hf_datamap.generate.sampler import Sample, Sampler
-from hf_datamap.scorers.constraints import ConstraintScorer
+from hf_datamap.scorers.constraints.scorer import ConstraintScorer
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_datamap.curate.pairing import Contrast
+    from hf_datamap.curate.pair_candidates import Contrast
     from hf_datamap.scorers.base import ScorerLike
 
-#: Why a sample is no response.
+#: Why a sample is unusable.
 TRUNCATED: Final = "truncated: it ran out of tokens before it was done; raise max_tokens"
 REFUSED: Final = "refused"
 EMPTY: Final = "empty"
+THOUGHTS: Final = (
+    "thoughts in the answer: tree search goes on with beginnings of answers; switch thinking off at the server, or "
+    "sample whole answers (--method rs), which keeps thoughts apart"
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sampled:
     """Responses that a model gave, scored and mapped.
 
@@ -39,7 +43,7 @@ class Sampled:
         dataset: the prompts with ``responses``, ``response_errors`` (why a response is missing, else empty) and the
             columns of the map.
         data_map: the map.
-        usage: what the sampling took.
+        usage: what the sampling cost.
         settings: how it was done.
     """
 
@@ -48,13 +52,17 @@ class Sampled:
     usage: Usage
     settings: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        prompts, tokens = len(self.dataset), self.usage.output_tokens
+        return f"{type(self).__name__}(prompts={prompts}, method={self.settings.get('method')!r}, tokens={tokens})"
+
     @property
     def yields(self) -> list[Yield]:
-        """How many prompts and pairs there are for each (k, c, r); empty when prompts have no constraints."""
+        """The numbers of prompts and pairs for each (k, c, r); empty when the prompts have no constraints."""
         return count_yields(self.dataset)
 
     def pairs(self, contrast: Contrast | None = None, **options: Any) -> Dataset:  # noqa: ANN401 - see to_pairs
-        """Pairs of a contrast, ordered by the scores; options as in `hf_datamap.to_pairs`."""
+        """Build pairs of a contrast, ordered by the scores; options as in `hf_datamap.to_pairs`."""
         from hf_datamap.curate.pairs import to_pairs
 
         return to_pairs(self.dataset, contrast, **{"labels": "scores"} | options)
@@ -78,9 +86,9 @@ def rejection_sampling(
 ) -> Sampled:
     """Sample ``n`` responses to each prompt, score them and draw their map.
 
-    Every sample is kept in the store as soon as it is there (its text too, unlike the texts that are scored), so that
-    the same call goes on where an earlier one ended. Samples that were truncated, refused or empty are no responses;
-    ``response_errors`` says so. N = 32 is where the paper's gains level off; temperature and top-p are ours.
+    Every sample is stored as soon as it arrives (with its text, unlike the texts that are scored), so that the same
+    call goes on where an earlier one ended. Samples that were truncated, refused or empty become null, and
+    ``response_errors`` says why. The paper's gains level off at N = 32; temperature and top-p are our choice.
 
     Args:
         prompts: rows with ``prompt`` (text or messages); `prompts` makes them. Other columns stay.
@@ -101,6 +109,7 @@ def rejection_sampling(
         GenerateError: an option is out of range, the prompts have no column ``prompt``, or there are none.
         EndpointError: the endpoint refuses every request.
     """
+    # Long: all its options are named and described here.
     if n < 1 or max_tokens < 1:
         raise GenerateError(f"n and max_tokens are at least 1, not {n} and {max_tokens}")
     sampler = Sampler(
@@ -116,47 +125,50 @@ def rejection_sampling(
     samples: list[list[Sample | str]] = [[] for _ in requests]
     usage = Usage()
 
-    async def talk(place: int, messages: Sequence[Message], ask: Ask) -> None:
-        samples[place] = list(
-            await asyncio.gather(*(_draw(sampler, messages, index, max_tokens, ask) for index in range(n)))
-        )
-        usage.failed.update(kind_of(problem(sample)) for sample in samples[place] if problem(sample))
+    async def draw_all(place: int, messages: Sequence[Message], ask: Ask) -> None:
+        draws = (_draw(sampler, messages, index, max_tokens, ask) for index in range(n))
+        samples[place] = list(await asyncio.gather(*draws))
+        usage.failed.update(kind_of(reason) for reason in map(failure_reason, samples[place]) if reason)
 
-    converse(sampler, requests, talk, budget=budget, usage=usage, progress=progress)
+    ask_about_all(sampler, requests, draw_all, budget=budget, usage=usage, progress=progress)
     if not usage.requests + usage.from_store and requests:
         raise GenerateError(f"nothing was sampled: {usage.stopped or 'no request was sent'}")
-    settings = {"method": "rs", "n": n, "max_tokens": max_tokens, **sampler.identity}
+    settings = {"method": "rs", "n": n, "max_tokens": max_tokens, **sampler.settings()}
     return map_samples(with_responses(prompts, samples), scorer, usage, budget, settings)
 
 
 async def _draw(sampler: Sampler, messages: Sequence[Message], index: int, max_tokens: int, ask: Ask) -> Sample | str:
+    """Return a sample, or why there is none."""
     try:
-        return Sample.of(await ask(sampler.whole(messages, index, max_tokens)))
-    except (Unanswered, Interrupted) as trouble:
-        return str(trouble)
+        return Sample.from_answer(await ask(sampler.answer_task(messages, index, max_tokens)))
+    except (Unanswered, Interrupted) as error:
+        return str(error)
 
 
-def converse(
+def ask_about_all(
     sampler: Sampler,
     items: Sequence[Any],
-    talk: Talk,
+    ask_about: Talk,
     *,
     budget: Budget | None,
     usage: Usage,
     progress: bool | None,
 ) -> None:
-    """Talk about every item in the engine, with a bar on stderr."""
+    """Call ``ask_about`` with the place of every item, the item, and a function that asks the model; show a bar.
+
+    Many items are in work at the same moment. What is spent is counted in ``usage``.
+    """
     from hf_datamap.scoring.progress import Progress
 
     bar = Progress(usage, len(items), progress, "asking")
     try:
-        engine().converse(sampler, items, talk, budget=budget, usage=usage, poll=bar.show)
+        engine().converse(sampler, items, ask_about, budget=budget, usage=usage, poll=bar.show)
     finally:
         bar.close()
 
 
-def problem(sample: Sample | str) -> str:
-    """Why a sample is no response; empty when it is one."""
+def failure_reason(sample: Sample | str) -> str:
+    """Return why a sample is unusable; empty when it is a response."""
     if isinstance(sample, str):
         return sample
     if sample.finish == "length":
@@ -167,7 +179,7 @@ def problem(sample: Sample | str) -> str:
 
 
 def read_requests(prompts: Dataset) -> list[list[Message]]:
-    """The prompts as messages.
+    """Return the prompts as messages.
 
     Raises:
         GenerateError: there is no column ``prompt`` with texts or messages, or no row.
@@ -176,10 +188,10 @@ def read_requests(prompts: Dataset) -> list[list[Message]]:
         raise GenerateError(f"the prompts have no column 'prompt'; there are: {', '.join(prompts.column_names or [])}")
     if not len(prompts):
         raise GenerateError("there are no prompts")
-    return [_messages(place, prompt) for place, prompt in enumerate(prompts["prompt"])]
+    return [_read_messages(row, prompt) for row, prompt in enumerate(prompts["prompt"])]
 
 
-def _messages(place: int, prompt: object) -> list[Message]:
+def _read_messages(row: int, prompt: object) -> list[Message]:
     if isinstance(prompt, str) and prompt.strip():
         return [{"role": "user", "content": prompt}]
     if isinstance(prompt, list) and prompt and all(isinstance(message, dict) for message in prompt):
@@ -189,21 +201,21 @@ def _messages(place: int, prompt: object) -> list[Message]:
         if messages[-1]["role"] == "user":
             return messages
     raise GenerateError(
-        f"row {place}: prompt is neither text nor messages that end with the user's: {str(prompt)[:80]!r}"
+        f"row {row}: prompt is neither text nor messages that end with the user's: {str(prompt)[:80]!r}"
     )
 
 
 def with_responses(prompts: Dataset, samples: Sequence[Sequence[Sample | str]]) -> Dataset:
-    """The prompts with columns ``responses`` (null where a sample is none) and ``response_errors``."""
+    """Return the prompts with columns ``responses`` (null where a sample is unusable) and ``response_errors``."""
     from datasets import List, Value
 
-    errors = [[problem(sample) for sample in row] for row in samples]
+    errors = [[failure_reason(sample) for sample in row] for row in samples]
     texts = [
         [
             sample.text if isinstance(sample, Sample) and not error else None
-            for sample, error in zip(row, why, strict=True)
+            for sample, error in zip(row, row_errors, strict=True)
         ]
-        for row, why in zip(samples, errors, strict=True)
+        for row, row_errors in zip(samples, errors, strict=True)
     ]
     kept = prompts.remove_columns([name for name in ("responses", "response_errors") if name in prompts.column_names])
     strings = List(Value("string"))
@@ -211,20 +223,20 @@ def with_responses(prompts: Dataset, samples: Sequence[Sequence[Sample | str]]) 
 
 
 def map_samples(
-    ds: Dataset, scorer: ScorerLike | None, usage: Usage, budget: Budget | None, settings: Mapping[str, Any]
+    dataset: Dataset, scorer: ScorerLike | None, usage: Usage, budget: Budget | None, settings: Mapping[str, Any]
 ) -> Sampled:
-    """Score the responses and draw their map.
+    """Score the responses and fit their map.
 
     Raises:
         GenerateError: there is not one response.
     """
     from hf_datamap.scoring.annotate import annotate
 
-    if not any(response for row in ds["responses"] for response in row):
-        reasons = Counter(error for row in ds["response_errors"] for error in row)
-        told = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common(3)) or usage.stopped
-        raise GenerateError(f"no response came of {len(ds):,} prompts ({told})")
+    if not any(response for row in dataset["responses"] for response in row):
+        reasons = Counter(error for row in dataset["response_errors"] for error in row)
+        main_reasons = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common(3)) or usage.stopped
+        raise GenerateError(f"no response came of {len(dataset):,} prompts ({main_reasons})")
     spent = usage.summary(budget.prices if budget else None)
     source = {"generated": dict(settings), "usage": spent}
-    mapped, data_map = annotate(ds, scorer or ConstraintScorer(), source=source, progress=False)
+    mapped, data_map = annotate(dataset, scorer or ConstraintScorer(), source=source, progress=False)
     return Sampled(mapped, data_map, usage, settings)

@@ -1,4 +1,4 @@
-"""`Sampler`: text from an OpenAI-compatible endpoint, whole answers and continuations of a given beginning."""
+"""`Sampler`: text from an OpenAI-compatible endpoint, whole answers and continuations of a given prefix."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from hf_datamap.data.example import Message
+from hf_datamap.engine.adaptations import recorded_adaptations
 from hf_datamap.engine.endpoint import Endpoint
+from hf_datamap.engine.reply import read_completion, split_thoughts
 from hf_datamap.engine.task import JSON, Answer, Answerer, Ask, Task
+from hf_datamap.engine.token_counts import tokens_used
 from hf_datamap.errors import EndpointError, GenerateError, Unanswered
 
 _VERSION: Final = 1
-#: A beginning that every language model would go on with in the same way.
+_WHOLE: Final = "answer"  # in place of a path: a whole answer, whose thoughts are kept apart from it
+#: A prefix that every language model continues in the same way, inside a word.
 _PROBE: Final = "The days of the week are Monday, Tuesday, Wed"
-_PROBE_GOES_ON: Final = "nes"
-#: How vLLM and SGLang are told to go on with the last message; llama.cpp does so by itself and ignores these.
-_CONTINUE: Final = {"continue_final_message": True, "add_generation_prompt": False}
+_PROBE_CONTINUATION: Final = "nes"
+#: Tells vLLM and SGLang to continue the last message. llama.cpp does so by itself and ignores these fields.
+_CONTINUE_MESSAGE: Final = {"continue_final_message": True, "add_generation_prompt": False}
 
-#: How the model is asked for its own opinion; the paper's wording is not in the record, this is ours.
-_QUESTION: Final = (
+#: Asks the model to evaluate its own response. The paper's wording is not in the public record; this one is ours.
+_SELF_EVALUATION: Final = (
     "Request:\n{request}\n\nResponse:\n{response}\n\nDoes the response do everything that the request asks for? "
     "Answer with one word, Yes or No."
 )
 
-Way = Literal["chat", "chat_plain", "completions"]
+#: How an endpoint continues a prefix: chat with the fields above, chat without them, or text completion.
+ContinuationMode = Literal["chat", "chat_plain", "completions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +38,10 @@ class Sample:
     """A sampled text.
 
     Attributes:
-        text: what was written, without the beginning that was given.
+        text: what the model wrote, without the prefix that it was given.
         finish: ``stop``; ``length`` when it ran out of tokens; ``refused`` for a refusal or a content filter.
         tokens: how many tokens it has, as the endpoint counts them.
-        logprob: sum of the log-probabilities of its tokens, None when the endpoint gives none or was not asked.
+        logprob: sum of the log-probabilities of its tokens; None when the endpoint gives none or was not asked.
     """
 
     text: str
@@ -45,16 +50,16 @@ class Sample:
     logprob: float | None = None
 
     @classmethod
-    def of(cls, answer: Answer) -> Sample:
+    def from_answer(cls, answer: Answer) -> Sample:
         """Read an answer of `Sampler.answer`."""
         value = answer.value
         if not isinstance(value, Mapping):
-            raise Unanswered("what is stored is no sample")
+            raise Unanswered("the stored answer is no sample")
         return cls(str(value["text"]), str(value["finish"]), int(value["tokens"]), value["logprob"])  # type: ignore[arg-type] # written by answer()
 
 
 class Sampler(Answerer):
-    """Draws samples from a model. The engine stores, retries and budgets each.
+    """Draws samples from a model. The engine stores, retries and budgets each of them.
 
     Args:
         model: model name, as the endpoint spells it.
@@ -66,8 +71,8 @@ class Sampler(Answerer):
         max_in_flight: greatest number of concurrent requests.
         timeout: seconds until a request counts as lost.
         max_retries: how often a request is repeated after 5xx, resets and timeouts.
-        template: how a chat is written as one text, with ``{prompt}`` in it; for endpoints that go on with a beginning
-            only through ``/completions``. Asked of the server (llama.cpp's ``/apply-template``) by default.
+        template: how a chat is written as one text, with ``{prompt}`` in it; for endpoints that continue a prefix only
+            through ``/completions``. The server is asked by default (llama.cpp's ``/apply-template``).
 
     Raises:
         GenerateError: an option is out of range.
@@ -98,6 +103,9 @@ class Sampler(Answerer):
         self.max_in_flight, self.max_retries = max_in_flight, max_retries
         self.template = template
 
+    def __repr__(self) -> str:
+        return f"Sampler({self.endpoint.model!r}, base_url={self.endpoint.base_url!r}, seed={self.seed})"
+
     @property
     def identity(self) -> dict[str, JSON]:
         """What a sample depends on besides what is asked."""
@@ -110,21 +118,33 @@ class Sampler(Answerer):
             "seed": self.seed,
         }
 
+    @property
+    def adaptations(self) -> Mapping[str, JSON]:
+        """What is sent otherwise than asked for, since the endpoint takes it in no other way."""
+        return self.endpoint.adaptations
+
+    def settings(self) -> dict[str, JSON]:
+        """Return the identity as it was sent: null for a parameter that the endpoint does not take."""
+        sent_otherwise = recorded_adaptations(self)
+        sent = {name: value for name, value in sent_otherwise.items() if name in self.identity}
+        return {**self.identity, **sent, **({"sent_otherwise": dict(sent_otherwise)} if sent_otherwise else {})}
+
     async def close(self) -> None:
         """Close the connections of the running loop."""
         await self.endpoint.close()
 
-    def whole(
+    def answer_task(
         self, messages: Sequence[Message], index: int, max_tokens: int, *, temperature: float | None = None
     ) -> Task:
-        """The task of drawing sample ``index`` of an answer to ``messages``."""
-        body: dict[str, Any] = {"messages": list(messages), "max_tokens": max_tokens, **self._drawn(index, temperature)}
-        return Task(["chat", body], ("/chat/completions", body, ""))
+        """Return the task of drawing sample ``index`` of a whole answer to ``messages``."""
+        sampling = self.sampling_fields(index, temperature)
+        body: dict[str, Any] = {"messages": list(messages), "max_tokens": max_tokens, **sampling}
+        return Task(["chat", body], (_WHOLE, body, ""))
 
-    def opinion(self, messages: Sequence[Message], response: str) -> Task:
-        """The task of asking the model whether its own ``response`` does what ``messages`` ask for."""
-        asked = "\n\n".join(message["content"] for message in messages)
-        question = _QUESTION.format(request=asked, response=response)
+    def self_evaluation_task(self, messages: Sequence[Message], response: str) -> Task:
+        """Return the task of asking the model whether its own ``response`` does what ``messages`` ask for."""
+        request = "\n\n".join(message["content"] for message in messages)
+        question = _SELF_EVALUATION.format(request=request, response=response)
         body: dict[str, Any] = {
             "messages": [{"role": "user", "content": question}],
             "max_tokens": 1,
@@ -135,12 +155,13 @@ class Sampler(Answerer):
         }
         return Task(["opinion", body], ("opinion", body, ""))
 
-    def _drawn(self, index: int, temperature: float | None) -> dict[str, Any]:
-        heat = self.temperature if temperature is None else temperature
-        return {"temperature": heat, "top_p": self.top_p, "seed": self.seed + index}
+    def sampling_fields(self, index: int, temperature: float | None = None) -> dict[str, Any]:
+        """Return the fields of a request that decide which sample is drawn."""
+        temperature = self.temperature if temperature is None else temperature
+        return {"temperature": temperature, "top_p": self.top_p, "seed": self.seed + index}
 
     async def answer(self, task: Task) -> Answer:
-        """Draw one sample.
+        """Draw one sample, or do what else the path of the task says.
 
         Raises:
             Unanswered: there is no text in the reply.
@@ -150,29 +171,33 @@ class Sampler(Answerer):
         path, body, prefix = task.payload
         if path == "opinion":
             reply = await self.endpoint.chat(body)
-            return Answer(_belief(reply), _sent(reply), _tokens(reply, ()))
-        if path == "/chat/completions":
+            return Answer(_probability_of_yes(reply), *tokens_used(reply))
+        if path in (_WHOLE, "/chat/completions"):
             reply = await self.endpoint.chat(body)
         else:
-            reply = await self.endpoint.post(
-                path, body if path.startswith("//") else {"model": self.endpoint.model, **body}
-            )
+            reply = await self.endpoint.post(path, body if path.startswith("//") else self.endpoint.adapted(body))
         if path == "//apply-template":
             return Answer({"text": str(reply.get("prompt", "")), "finish": "stop", "tokens": 0, "logprob": None})
-        sample = _read(reply, prefix)
+        sample = _read_sample(reply, prefix, whole=path == _WHOLE)
         value: JSON = {"text": sample.text, "finish": sample.finish, "tokens": sample.tokens, "logprob": sample.logprob}
-        return Answer(value, _sent(reply), sample.tokens)
+        return Answer(value, tokens_used(reply)[0], sample.tokens)
 
 
 @dataclass(frozen=True)
-class Continuer:
-    """A sampler and the way in which its endpoint goes on with a beginning. Made by `find_way`."""
+class ContinuationSampler:
+    """Draws continuations of a prefix. Made by `detect_continuation`.
+
+    Attributes:
+        sampler: the model.
+        mode: how its endpoint continues a prefix.
+        echoes: whether the endpoint repeats the prefix before the continuation (llama.cpp does).
+    """
 
     sampler: Sampler
-    way: Way
+    mode: ContinuationMode
     echoes: bool = False
 
-    def onward(
+    def continuation_task(
         self,
         messages: Sequence[Message],
         prefix: str,
@@ -182,73 +207,73 @@ class Continuer:
         rendered: str = "",
         stop: Sequence[str] = (),
     ) -> Task:
-        """The task of drawing sample ``index`` of how an answer that begins with ``prefix`` goes on.
+        """Return the task of drawing sample ``index`` of the continuations of ``prefix``.
 
         Args:
             messages: the request.
-            prefix: how the answer begins; may be empty.
+            prefix: the beginning of the answer; may be empty.
             index: which sample.
             max_tokens: of the continuation.
-            rendered: the request as one text, for the way through ``/completions``.
+            rendered: the request as one text; needed in the mode ``completions``.
             stop: strings at which to stop.
         """
-        body: dict[str, Any] = {"max_tokens": max_tokens, "logprobs": True, **self.sampler._drawn(index, None)}
+        body: dict[str, Any] = {"max_tokens": max_tokens, "logprobs": True, **self.sampler.sampling_fields(index)}
         if stop:
             body["stop"] = list(stop)
-        if self.way == "completions":
+        if self.mode == "completions":
             body |= {"prompt": rendered + prefix, "logprobs": 1}
             return Task(["completions", body], ("/completions", body, ""))
         body["messages"] = [*messages, {"role": "assistant", "content": prefix}] if prefix else list(messages)
-        if prefix and self.way == "chat":
-            body |= _CONTINUE
-        return Task([self.way, body], ("/chat/completions", body, prefix if self.echoes else ""))
+        if prefix and self.mode == "chat":
+            body |= _CONTINUE_MESSAGE
+        return Task([self.mode, body], ("/chat/completions", body, prefix if self.echoes else ""))
 
-    async def rendered(self, messages: Sequence[Message], ask: Ask) -> str:
-        """The request as one text up to where the answer begins; empty when the way needs none.
+    async def render(self, messages: Sequence[Message], ask: Ask) -> str:
+        """Return the request as one text up to where the answer begins; empty when the mode needs none.
 
         Raises:
-            Unanswered: the server cannot say, and no template was given.
+            Unanswered: the server does not render chats, and no template was given.
         """
-        if self.way != "completions":
+        if self.mode != "completions":
             return ""
         if self.sampler.template is not None:
             return self.sampler.template.replace("{prompt}", "\n\n".join(message["content"] for message in messages))
         body: Any = {"messages": list(messages)}
         try:
-            return Sample.of(await ask(Task(["template", body], ("//apply-template", body, "")))).text
+            return Sample.from_answer(await ask(Task(["template", body], ("//apply-template", body, "")))).text
         except (Unanswered, EndpointError) as trouble:
             raise Unanswered(f"it does not render chat templates ({trouble})") from None
 
 
-async def find_way(sampler: Sampler, ask: Ask) -> Continuer:
-    """Find out how an endpoint goes on with a beginning: chat with a continued assistant message, or completions.
+async def detect_continuation(sampler: Sampler, ask: Ask) -> ContinuationSampler:
+    """Find out how an endpoint continues a prefix: chat with a continued assistant message, or completions.
 
     Raises:
-        EndpointError: it does not, in any way that is known.
+        EndpointError: it does so in no mode that is known.
     """
     request: list[Message] = [{"role": "user", "content": "Name the days of the week in order, in one sentence."}]
     reasons: list[str] = []
-    ways: tuple[Way, ...] = ("chat", "chat_plain", "completions")
-    for way in ways:
-        continuer = Continuer(sampler, way)
+    modes: tuple[ContinuationMode, ...] = ("chat", "chat_plain", "completions")
+    for mode in modes:
+        continuation_sampler = ContinuationSampler(sampler, mode)
         try:
-            rendered = await continuer.rendered(request, ask)
-            task = continuer.onward(request, _PROBE, 0, 12, rendered=rendered)
-            said = Sample.of(await ask(task)).text
+            rendered = await continuation_sampler.render(request, ask)
+            task = continuation_sampler.continuation_task(request, _PROBE, 0, 12, rendered=rendered)
+            text = Sample.from_answer(await ask(task)).text
         except (Unanswered, EndpointError) as trouble:
-            if isinstance(trouble, EndpointError) and way != "completions":
-                raise  # a wrong key or model is no matter of how to go on
-            reasons.append(f"{way}: {trouble}")
+            if isinstance(trouble, EndpointError) and mode != "completions":
+                raise  # a wrong key or model fails in every mode
+            reasons.append(f"{mode}: {trouble}")
             continue
-        if said.startswith(_PROBE_GOES_ON):
-            return continuer
-        if said.startswith(_PROBE + _PROBE_GOES_ON):
-            return Continuer(sampler, way, echoes=True)
-        reasons.append(f"{way}: it began anew with {' '.join(said.split())[:60]!r}")
-    raise _cannot(sampler, "; ".join(reasons))
+        if text.startswith(_PROBE_CONTINUATION):
+            return continuation_sampler
+        if text.startswith(_PROBE + _PROBE_CONTINUATION):
+            return ContinuationSampler(sampler, mode, echoes=True)
+        reasons.append(f"{mode}: it began anew with {' '.join(text.split())[:60]!r}")
+    raise _cannot_continue(sampler, "; ".join(reasons))
 
 
-def _cannot(sampler: Sampler, why: str) -> EndpointError:
+def _cannot_continue(sampler: Sampler, why: str) -> EndpointError:
     return EndpointError(
         f"{sampler.endpoint.base_url} does not go on with a given beginning, which tree search needs ({why}). Use a "
         "server that does (llama.cpp, vLLM, SGLang), pass template= (--template) for one with /completions, or use "
@@ -256,48 +281,51 @@ def _cannot(sampler: Sampler, why: str) -> EndpointError:
     )
 
 
-def _read(reply: object, prefix: str) -> Sample:
-    """The text of a reply, chat or completion.
+def _read_sample(reply: Mapping[str, Any], prefix: str, *, whole: bool) -> Sample:
+    """Read the sample of a reply, chat or completion.
+
+    Args:
+        reply: the decoded reply.
+        prefix: what the reply repeats before it goes on.
+        whole: whether it is a whole answer, of which thoughts are no part; a continuation is taken as it stands.
 
     Raises:
-        Unanswered: there is none.
+        Unanswered: the reply has no answer (thoughts alone are none), or does not begin with ``prefix``.
     """
-    choices = reply.get("choices") if isinstance(reply, dict) else None
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise Unanswered("the reply has no choices")
-    choice = choices[0]
-    message = choice.get("message")
-    message = message if isinstance(message, dict) else {}
-    text = choice.get("text", message.get("content"))
-    finish = str(choice.get("finish_reason") or "stop")
-    if message.get("refusal") or finish == "content_filter":
-        return Sample("", "refused", _tokens(reply, ()))
-    if not isinstance(text, str):
-        raise Unanswered("the reply holds no text")
+    completion = read_completion(reply)
+    spent = tokens_used(reply)
+    if completion.refusal or completion.finish == "content_filter":
+        return Sample("", "refused", spent[1])
+    text = completion.content
+    if whole and split_thoughts(text)[0]:
+        text = completion.text
+    if not text and completion.thoughts:
+        raise Unanswered(completion.problem, spent)
     if prefix:
         if not text.startswith(prefix):
-            raise Unanswered("not a continuation: the reply does not begin with what was given")
+            raise Unanswered("not a continuation: the reply does not begin with what was given", spent)
         text = text[len(prefix) :]
-    logprobs = _logprobs(choice)
+    logprobs = _logprobs(reply["choices"][0])
     total = sum(logprobs) if logprobs else None
-    return Sample(text, "length" if finish == "length" else "stop", _tokens(reply, logprobs), total)
+    finish = "length" if completion.finish == "length" else "stop"
+    return Sample(text, finish, _output_tokens(reply, logprobs), total)
 
 
-def read_opinion(answer: Answer) -> float:
-    """How sure the model is that its response is right, 0 to 1."""
-    return float(answer.value)  # type: ignore[arg-type] # written by _belief()
+def read_self_evaluation(answer: Answer) -> float:
+    """Return how sure the model is that its response does what was asked, 0 to 1."""
+    return float(answer.value)  # type: ignore[arg-type] # written by _probability_of_yes()
 
 
-def _belief(reply: object) -> float:
-    """P(yes) / (P(yes) + P(no)) over the first token, or 1 and 0 by the word where there are no log-probabilities.
+def _probability_of_yes(reply: object) -> float:
+    """Return P(yes) / (P(yes) + P(no)) over the first token; 1 or 0 by the word where there are no log-probabilities.
 
     Raises:
         Unanswered: the model says neither.
     """
     choices = reply.get("choices") if isinstance(reply, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    given = choice.get("logprobs")
-    content = given.get("content") if isinstance(given, dict) else None
+    logprobs = choice.get("logprobs")
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
     weights = {"yes": 0.0, "no": 0.0}
     first = content[0] if isinstance(content, list) and content and isinstance(content[0], dict) else {}
     for token in first.get("top_logprobs") or ():
@@ -307,33 +335,25 @@ def _belief(reply: object) -> float:
     if total := sum(weights.values()):
         return weights["yes"] / total
     message = choice.get("message")
-    said = str(message.get("content") or "") if isinstance(message, dict) else ""
-    word = said.strip().lower().rstrip(".!,")
+    text = str(message.get("content") or "") if isinstance(message, dict) else ""
+    word = text.strip().lower().rstrip(".!,")
     if word in weights:
         return float(word == "yes")
-    raise Unanswered(f"no opinion: neither yes nor no in {said[:40]!r}")
+    raise Unanswered(f"no opinion: neither yes nor no in {text[:40]!r}")
 
 
-def _sent(reply: Mapping[str, Any]) -> int:
-    usage = reply.get("usage")
-    count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return count if isinstance(count, int) else 0
-
-
-def _tokens(reply: Any, logprobs: Sequence[float]) -> int:  # noqa: ANN401 - a decoded reply
-    usage = reply.get("usage")
-    count = usage.get("completion_tokens") if isinstance(usage, dict) else None
-    return count if isinstance(count, int) and count >= 0 else len(logprobs)
+def _output_tokens(reply: Mapping[str, Any], logprobs: Sequence[float]) -> int:
+    return tokens_used(reply)[1] or len(logprobs)
 
 
 def _logprobs(choice: Mapping[str, Any]) -> list[float]:
-    """Log-probabilities of the tokens, in the shape of chat or of completions."""
-    given = choice.get("logprobs")
-    given = given if isinstance(given, dict) else {}
-    content = given.get("content")
+    """Return the log-probabilities of the tokens, from the shape of chat or of completions."""
+    logprobs = choice.get("logprobs")
+    logprobs = logprobs if isinstance(logprobs, dict) else {}
+    content = logprobs.get("content")
     values = (
         [token.get("logprob") for token in content if isinstance(token, dict)]
         if isinstance(content, list)
-        else (given.get("token_logprobs") or [])
+        else (logprobs.get("token_logprobs") or [])
     )
     return [float(value) for value in values if isinstance(value, int | float)]

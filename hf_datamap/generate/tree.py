@@ -1,8 +1,8 @@
-"""A search tree over answers to one prompt: which beginning to go on from, and what is known of each.
+"""A search tree over answers to one prompt: which prefix to continue, and what is known of each.
 
 After Kim et al. 2025 (arXiv 2412.15282), whose tree search is described but not specified; where the record is silent
 (action length, branching, PUCT constant, prior, rollouts) the choices here are ours and parameters of `tree_search`.
-A node is a beginning of an answer, a whole number of steps long. One sampled continuation serves as expansion (its
+A node is a prefix of an answer, a whole number of steps long. One sampled continuation serves as expansion (its
 first step is a child) and as rollout (the whole of it is an answer that the verifier can check), so no token is wasted.
 """
 
@@ -16,14 +16,15 @@ from typing import Final, Literal, TypeAlias
 
 Step: TypeAlias = 'Literal["sentence", "line"] | int'
 
-#: A step begins with the white space before it: a beginning never ends in a space, which tokenizers would mind.
+#: A step begins with the white space before it. No prefix ends in a space, because tokenizers join spaces to the word
+#: after them and would continue such a prefix with an unlikely token.
 _SENTENCE: Final = re.compile(r"\s*(?:\S[^\n]*?[.!?][\"')\]*]*(?=\s|\Z)|\S(?:[^\n]*\S)?)")
 _LINE: Final = re.compile(r"\s*\S(?:[^\n]*\S)?")
 _WORD: Final = re.compile(r"\s*\S+")
 
 
-def splitter(step: Step) -> Callable[[str, int], int]:
-    """Return a function that says where the step ends that begins at a position of a text.
+def step_splitter(step: Step) -> Callable[[str, int], int]:
+    """Return a function that takes a text and the start of a step in it and returns where that step ends.
 
     Args:
         step: ``sentence`` (or the rest of a line), ``line``, or a number of words.
@@ -48,14 +49,14 @@ class Rollout:
     """A whole answer.
 
     Attributes:
-        text: the answer, its beginning included.
-        tokens: of the whole answer, the beginning's share estimated by characters.
-        score: the verifier's, None when the answer is none (truncated).
-        self_eval: what the model itself thinks of it, 0 to 1; None when it was not asked or did not say.
+        text: the answer, with the prefix that it continues.
+        tokens: of the whole answer; those of the prefix are estimated by characters.
+        score: the verifier's score; None when the answer is unusable (truncated).
+        self_eval: the model's own evaluation, 0 to 1; None when it was not asked or did not say.
         reward: what steers the search: score and self-evaluation mixed.
-        problem: why it is no response, else empty.
+        problem: why the answer is unusable, else empty.
         origin: the node that it was drawn from.
-        sample: its number among the samples drawn from there.
+        sample: its number among the samples drawn from that node.
         logprob: sum of the log-probabilities of the tokens drawn.
         node: the deepest node that it passes through.
     """
@@ -74,7 +75,7 @@ class Rollout:
 
 @dataclass(slots=True)
 class Node:
-    """A beginning of an answer.
+    """A prefix of an answer.
 
     Attributes:
         id: its number in the tree, 0 for the root.
@@ -84,14 +85,14 @@ class Node:
         end: where it ends: its text is the first ``end`` characters of any answer through it.
         step: its last step.
         tokens: estimated number of tokens up to its end.
-        visits: answers through it.
+        visits: how many answers pass through it.
         total: sum of their rewards.
-        drawn: answers through it that were drawn from above it: what its prior is made of.
-        asked: samples drawn from it.
+        drawn: how many answers through it were drawn from a node above it; its prior is computed from these.
+        asked: how many samples were asked for at it.
         expanded: whether its children are known.
         closed: whether nothing can be drawn from it (the deepest level, or an endpoint that gives nothing).
         children: by step.
-        waiting: answers through it whose next step is not a node yet.
+        waiting: the answers through it whose next step is not a node yet.
     """
 
     id: int
@@ -112,7 +113,7 @@ class Node:
 
     @property
     def value(self) -> float:
-        """Mean reward of the answers through it; 0 before there is any."""
+        """The mean reward of the answers through it; 0 before there is any."""
         return self.total / self.visits if self.visits else 0.0
 
 
@@ -122,55 +123,55 @@ class Tree:
     Args:
         step: what a step is.
         max_depth: nodes this deep are not expanded.
-        c_puct: weight of exploring against what is known to be good.
+        c_puct: weight of exploration.
     """
 
     def __init__(self, step: Step, max_depth: int, c_puct: float) -> None:
-        self.end_of_step = splitter(step)
+        self.end_of_step = step_splitter(step)
         self.max_depth, self.c_puct = max_depth, c_puct
         self.nodes = [Node(0, -1, 0, 0, 0, "", 0)]
         self.rollouts: list[Rollout] = []
 
     def select(self) -> Node:
-        """Walk from the root by PUCT to a node to draw from; the root again when every branch has ended.
+        """Walk from the root by PUCT to the node to draw from; return the root when every branch has ended.
 
-        PUCT as in AlphaZero (Silver et al. 2017): Q + c P sqrt(N of the parent) / (1 + N). P, the prior of a step, is
-        the share of the parent's samples that begin with it, an estimate of the policy's own probability.
+        PUCT as in AlphaZero (Silver et al. 2017, arXiv 1712.01815): Q + c P sqrt(N of the parent) / (1 + N). P, the
+        prior of a step, is the share of the parent's samples that begin with it: an estimate of the probability that
+        the policy itself gives to the step.
         """
         node = self.nodes[0]
         while node.expanded:
-            choices = [self.nodes[child] for child in node.children.values() if self._open(self.nodes[child])]
-            if not choices:
+            open_children = [self.nodes[child] for child in node.children.values() if self._open(self.nodes[child])]
+            if not open_children:
                 break
             parent = node
-            node = max(choices, key=lambda child: (self.puct(parent, child), -child.id))
+            node = max(open_children, key=lambda child: (self.puct(parent, child), -child.id))
         return node
 
     def puct(self, parent: Node, child: Node) -> float:
-        """The selection score of a child."""
+        """Return the selection score of a child."""
         return child.value + self.c_puct * self.prior(parent, child) * math.sqrt(parent.visits) / (1 + child.visits)
 
     def prior(self, parent: Node, child: Node) -> float:
-        """Share of the parent's samples that go on with the child's step."""
+        """Return the share of the parent's samples that continue with the child's step."""
         drawn = sum(self.nodes[other].drawn for other in parent.children.values())
         return child.drawn / drawn if drawn else 0.0
 
     def expand(self, node: Node, rollouts: list[Rollout]) -> None:
-        """Take answers drawn from a node into the tree; count them on the way up, make their next steps nodes."""
+        """Add answers drawn from a node to the tree: count them in all nodes above, and make their next steps nodes."""
         node.expanded = True
         earlier, node.waiting = node.waiting, []
         for rollout in earlier:
             self._descend(node, rollout)
         for rollout in rollouts:
             self.rollouts.append(rollout)
-            above: Node | None = node
-            while above is not None:
-                above.visits += 1
-                above.total += rollout.reward
-                above = self.nodes[above.parent] if above.parent >= 0 else None
+            for ancestor in self.path(node.id):
+                self.nodes[ancestor].visits += 1
+                self.nodes[ancestor].total += rollout.reward
             self._descend(node, rollout)
 
     def _descend(self, node: Node, rollout: Rollout) -> None:
+        """Walk an answer down from ``node`` as far as there are nodes, and add the first one that is missing."""
         while True:
             rollout.node = node.id
             if not node.expanded or node.end >= len(rollout.text):
@@ -190,21 +191,25 @@ class Tree:
         node.waiting.append(rollout)
 
     def resolve(self) -> None:
-        """Make nodes of the steps that no draw needed, until answers that differ have parted."""
-        for node in self.nodes:  # grows on the way
+        """Add nodes that no draw needed, until any two answers that differ end in different branches."""
+        for node in self.nodes:  # the list grows while it is walked through
             if not node.expanded and sum(len(rollout.text) > node.end for rollout in node.waiting) > 1:
                 self.expand(node, [])
 
     def _open(self, node: Node) -> bool:
-        """Whether something can be drawn from a node or from below it."""
+        """Return whether anything can be drawn from a node or from below it."""
         if node.expanded:
             return any(self._open(self.nodes[child]) for child in node.children.values())
-        # A step that only ended answers end with has nothing after it.
+        # Nothing comes after a node at which every answer through it ends.
         return not node.closed and any(len(rollout.text) > node.end for rollout in node.waiting)
 
     def path(self, node: int) -> list[int]:
-        """The nodes from the root to a node."""
-        found = [node]
-        while self.nodes[found[-1]].parent >= 0:
-            found.append(self.nodes[found[-1]].parent)
-        return found[::-1]
+        """Return the nodes from the root to a node."""
+        upwards = [node]
+        while self.nodes[upwards[-1]].parent >= 0:
+            upwards.append(self.nodes[upwards[-1]].parent)
+        return upwards[::-1]
+
+    def text(self, node: Node) -> str:
+        """Return the prefix that a node stands for."""
+        return "".join(self.nodes[place].step for place in self.path(node.id))

@@ -1,4 +1,4 @@
-"""Pairs from sibling branches: answers that share a beginning word for word and differ after it."""
+"""Pairs from sibling branches: answers that share a prefix word for word and differ after it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from hf_datamap.curate.pairing import Candidates, Contrast, by_contrast, candidates, capped
+from hf_datamap.curate.pair_candidates import Candidates, Contrast, by_contrast, candidates, capped
 from hf_datamap.curate.pairs import ATTRIBUTES, Tokenize, difficulties, shared_prefix, tokenize_with
 from hf_datamap.data import columns
 from hf_datamap.errors import PairError
@@ -33,8 +33,16 @@ LINEAGE: Final = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class _Fork:
-    """Where two answers part: the last node they share, and the node of each after it (-1: it ends there)."""
+class _Divergence:
+    """Where two answers diverge.
+
+    Attributes:
+        node: the last node that both pass through.
+        chosen: the node after it of the chosen answer, -1 if that ends there.
+        rejected: the same of the rejected answer.
+        depth: of ``node``.
+        end: how many characters they share.
+    """
 
     node: int
     chosen: int
@@ -53,79 +61,74 @@ def sibling_pairs(
     tokenizer: Any = None,  # noqa: ANN401 - as in to_pairs
     seed: int = 0,
 ) -> Dataset:
-    """Build pairs of answers that part at a node of the tree: texts, `ATTRIBUTES` and lineage.
+    """Build pairs of answers that diverge at a node of the tree: texts, `ATTRIBUTES` and lineage.
 
-    Which is chosen and by what margin is the verifier's word alone, read from the scores in ``ds``.
+    The verifier's scores in ``ds`` alone decide which answer is chosen and by what margin.
 
     Args:
         ds: the dataset of a tree search.
         nodes: its nodes.
-        contrast: as in `hf_datamap.to_pairs`; None takes every margin above nought.
-        min_depth: steps that the two must share; 0 lets pairs part at the root.
+        contrast: as in `hf_datamap.to_pairs`; None takes every margin above 0.
+        min_depth: how many steps the two must share; 0 allows pairs that diverge at the root.
         per_prompt: at most so many pairs of a prompt, drawn by seed; None for no limit.
         tokenizer: for the columns on shared prefixes, as in `hf_datamap.to_pairs`.
         seed: of every draw.
 
     Returns:
-        One row per pair. ``parent_node`` is the last node that both pass, ``chosen_node`` and ``rejected_node`` its
-        children on either side (-1 where an answer ends), ``prefix_chars`` how much of the text both have.
+        One row per pair. ``parent_node`` is the last node that both pass through, ``chosen_node`` and ``rejected_node``
+        are its children on either side (-1 where an answer ends), ``prefix_chars`` is how many characters both share.
 
     Raises:
         PairError: no pair is eligible.
     """
     scores = columns.padded(pa.array(ds[columns.SCORES], pa.list_(pa.float64())))
-    found = candidates(scores, scores, "all")
-    trees = _trees(ds, nodes)
-    forks = [_fork(trees[row], c, r) for row, c, r in zip(found.row, found.chosen, found.rejected, strict=True)]
+    pairs = candidates(scores, scores, "all")
+    trees = _read_trees(ds, nodes)
+    divergences = [_divergence(trees[row], chosen, rejected) for row, chosen, rejected in _keys(pairs)]
     texts = ds["responses"]
-    among = np.array(
+    eligible = np.array(
         [
-            fork.depth >= min_depth and texts[row][c].strip() != texts[row][r].strip()
-            for row, c, r, fork in zip(found.row, found.chosen, found.rejected, forks, strict=True)
+            divergence.depth >= min_depth and texts[row][chosen].strip() != texts[row][rejected].strip()
+            for (row, chosen, rejected), divergence in zip(_keys(pairs), divergences, strict=True)
         ],
         bool,
     )
-    counts = np.array([k for k, _ in met_counts(ds)] or [0] * len(ds))
+    constraint_counts = np.array([k for k, _ in met_counts(ds)] or [0] * len(ds))
     rng = np.random.default_rng(seed)
-    chosen = _Chosen(found, forks)
     if contrast is None:
-        chosen = chosen.of(found.keep(np.flatnonzero(among)))
+        kept = pairs.keep(np.flatnonzero(eligible))
     else:
-        chosen = chosen.of(by_contrast(found, contrast, among, counts if counts.all() else None, rng))
+        counts = constraint_counts if constraint_counts.all() else None
+        kept = by_contrast(pairs, contrast, eligible, counts, rng)
     if per_prompt is not None:
-        chosen = chosen.of(capped(chosen.found, per_prompt, rng))
-    if not len(chosen.found.row):
+        kept = capped(kept, per_prompt, rng)
+    if not len(kept.row):
         raise PairError(f"no pair of siblings is eligible (contrast {contrast}, min_depth {min_depth})")
-    told = _attributes(texts, scores, counts, chosen, tokenize_with(tokenizer))
-    return _with_prompts(ds["prompt"], told)
+    # A pair is known by its row and its two responses.
+    divergence_of = dict(zip(_keys(pairs), divergences, strict=True))
+    lineage = [divergence_of[key] for key in _keys(kept)]
+    attributes = _attributes(texts, scores, constraint_counts, kept, lineage, tokenize=tokenize_with(tokenizer))
+    return _with_prompts(ds["prompt"], attributes)
+
+
+def _keys(pairs: Candidates) -> list[tuple[int, int, int]]:
+    return list(zip(pairs.row.tolist(), pairs.chosen.tolist(), pairs.rejected.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    """Candidates with their forks, kept together."""
+class _TreePaths:
+    """One tree as pairing needs it.
 
-    found: Candidates
-    forks: list[_Fork]
-
-    def of(self, some: Candidates) -> _Chosen:
-        """Some of them, with their forks: a pair is known by its row and the two responses."""
-        known = dict(zip(_keys(self.found), self.forks, strict=True))
-        return _Chosen(some, [known[key] for key in _keys(some)])
-
-
-def _keys(found: Candidates) -> list[tuple[int, int, int]]:
-    return list(zip(found.row.tolist(), found.chosen.tolist(), found.rejected.tolist(), strict=True))
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """One tree: paths of its responses, and depth and end of its nodes."""
+    Attributes:
+        paths: for each response the nodes from the root to the deepest that it passes through.
+        ends: for each node where it ends in the answer, in characters.
+    """
 
     paths: list[list[int]]
     ends: list[int]
 
 
-def _trees(ds: Dataset, nodes: Dataset) -> list[_Shape]:
+def _read_trees(ds: Dataset, nodes: Dataset) -> list[_TreePaths]:
     parents: list[list[int]] = [[] for _ in range(len(ds))]
     ends: list[list[int]] = [[] for _ in range(len(ds))]
     for row, parent, end in zip(nodes["source_row"], nodes["parent"], nodes["end"], strict=True):
@@ -133,56 +136,62 @@ def _trees(ds: Dataset, nodes: Dataset) -> list[_Shape]:
         ends[row].append(end)
 
     def path(row: int, node: int) -> list[int]:
-        found = [node]
-        while parents[row][found[-1]] >= 0:
-            found.append(parents[row][found[-1]])
-        return found[::-1]
+        upwards = [node]
+        while parents[row][upwards[-1]] >= 0:
+            upwards.append(parents[row][upwards[-1]])
+        return upwards[::-1]
 
     return [
-        _Shape([path(row, node) for node in deepest], ends[row]) for row, deepest in enumerate(ds["response_nodes"])
+        _TreePaths([path(row, node) for node in deepest], ends[row]) for row, deepest in enumerate(ds["response_nodes"])
     ]
 
 
-def _fork(tree: _Shape, chosen: int, rejected: int) -> _Fork:
+def _divergence(tree: _TreePaths, chosen: int, rejected: int) -> _Divergence:
     one, two = tree.paths[chosen], tree.paths[rejected]
     shared = next((k for k in range(min(len(one), len(two))) if one[k] != two[k]), min(len(one), len(two)))
     first, second = (path[shared] if len(path) > shared else -1 for path in (one, two))
-    return _Fork(one[shared - 1], first, second, shared - 1, tree.ends[one[shared - 1]])
+    return _Divergence(one[shared - 1], first, second, shared - 1, tree.ends[one[shared - 1]])
 
 
 def _attributes(
-    texts: Sequence[Sequence[str]], scores: np.ndarray, counts: np.ndarray, chosen: _Chosen, tokenize: Tokenize
+    texts: Sequence[Sequence[str]],
+    scores: np.ndarray,
+    constraint_counts: np.ndarray,
+    pairs: Candidates,
+    lineage: Sequence[_Divergence],
+    *,
+    tokenize: Tokenize,
 ) -> dict[str, Any]:
-    found, forks = chosen.found, chosen.forks
-    better = [texts[row][place] for row, place in zip(found.row, found.chosen, strict=True)]
-    worse = [texts[row][place] for row, place in zip(found.row, found.rejected, strict=True)]
-    prefixes = [shared_prefix(one, two, tokenize) for one, two in zip(better, worse, strict=True)]
+    """Return the columns of the pairs, without their prompts."""
+    chosen = [texts[row][place] for row, place in zip(pairs.row, pairs.chosen, strict=True)]
+    rejected = [texts[row][place] for row, place in zip(pairs.row, pairs.rejected, strict=True)]
+    prefixes = [shared_prefix(one, two, tokenize) for one, two in zip(chosen, rejected, strict=True)]
     return {
-        "chosen": better,
-        "rejected": worse,
-        "margin": columns.nullable(found.margin),
+        "chosen": chosen,
+        "rejected": rejected,
+        "margin": columns.nullable(pairs.margin),
         "shared_prefix_tokens": pa.array([prefix[0] for prefix in prefixes], pa.int32()),
         "shared_prefix_ratio": pa.array([prefix[1] for prefix in prefixes], pa.float32()),
-        "chosen_score": columns.nullable(found.chosen_score),
-        "rejected_score": columns.nullable(found.rejected_score),
-        "difficulty": columns.nullable(difficulties(scores)[found.row]),
-        "constraints": pa.array([int(counts[row]) or None for row in found.row], pa.int32()),
-        "source_row": pa.array(found.row, pa.int64()),
-        "parent_node": pa.array([fork.node for fork in forks], pa.int32()),
-        "chosen_node": pa.array([fork.chosen for fork in forks], pa.int32()),
-        "rejected_node": pa.array([fork.rejected for fork in forks], pa.int32()),
-        "depth": pa.array([fork.depth for fork in forks], pa.int32()),
-        "prefix_chars": pa.array([fork.end for fork in forks], pa.int32()),
+        "chosen_score": columns.nullable(pairs.chosen_score),
+        "rejected_score": columns.nullable(pairs.rejected_score),
+        "difficulty": columns.nullable(difficulties(scores)[pairs.row]),
+        "constraints": pa.array([int(constraint_counts[row]) or None for row in pairs.row], pa.int32()),
+        "source_row": pa.array(pairs.row, pa.int64()),
+        "parent_node": pa.array([divergence.node for divergence in lineage], pa.int32()),
+        "chosen_node": pa.array([divergence.chosen for divergence in lineage], pa.int32()),
+        "rejected_node": pa.array([divergence.rejected for divergence in lineage], pa.int32()),
+        "depth": pa.array([divergence.depth for divergence in lineage], pa.int32()),
+        "prefix_chars": pa.array([divergence.end for divergence in lineage], pa.int32()),
     }
 
 
-def _with_prompts(prompts: Sequence[Any], told: dict[str, Any]) -> Dataset:
-    """The pairs as a dataset; texts become messages where the prompts are."""
+def _with_prompts(prompts: Sequence[Any], attributes: dict[str, Any]) -> Dataset:
+    """Return the pairs as a dataset; texts become messages where the prompts are messages."""
     from datasets import Dataset
 
-    told["prompt"] = [prompts[row] for row in told["source_row"].to_pylist()]
-    if not isinstance(told["prompt"][0], str):
+    attributes["prompt"] = [prompts[row] for row in attributes["source_row"].to_pylist()]
+    if not isinstance(attributes["prompt"][0], str):
         for name in ("chosen", "rejected"):
-            told[name] = [[{"role": "assistant", "content": text}] for text in told[name]]
+            attributes[name] = [[{"role": "assistant", "content": text}] for text in attributes[name]]
     names = ["prompt", "chosen", "rejected", *(field.name for field in (*ATTRIBUTES, *LINEAGE))]
-    return Dataset(pa.table({name: told[name] for name in names}))
+    return Dataset(pa.table({name: attributes[name] for name in names}))

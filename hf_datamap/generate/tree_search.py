@@ -1,65 +1,87 @@
-"""`tree_search`: answers sampled along a search tree, so that pairs share a beginning and differ later."""
+"""`tree_search`: answers sampled along a search tree, so that pairs share a prefix and differ after it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from hf_datamap.data import detect_layout
+from hf_datamap.data.detect import detect_layout
 from hf_datamap.data.example import Example, Message
+from hf_datamap.data.values import parse_constraints
 from hf_datamap.engine.budget import Budget, Usage
+from hf_datamap.engine.reply import split_thoughts
 from hf_datamap.engine.run import kind_of
 from hf_datamap.engine.task import Ask
 from hf_datamap.errors import GenerateError, Interrupted, Unanswered
-from hf_datamap.generate.rejection import Sampled, converse, map_samples, problem, read_requests
-from hf_datamap.generate.sampler import Continuer, Sample, Sampler, find_way, read_opinion
+from hf_datamap.generate.rejection import (
+    EMPTY,
+    THOUGHTS,
+    Sampled,
+    ask_about_all,
+    failure_reason,
+    map_samples,
+    read_requests,
+)
+from hf_datamap.generate.sampler import (
+    ContinuationSampler,
+    Sample,
+    Sampler,
+    detect_continuation,
+    read_self_evaluation,
+)
 from hf_datamap.generate.tree import Node, Rollout, Step, Tree
+from hf_datamap.generate.tree_tables import node_table, with_rollouts
 from hf_datamap.scorers.adapter import as_scorer
 from hf_datamap.scorers.base import Scorer, ScorerLike, Way
-from hf_datamap.scorers.constraints import ConstraintScorer, parse_constraints
+from hf_datamap.scorers.constraints.scorer import ConstraintScorer
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_datamap.curate.pairing import Contrast
+    from hf_datamap.curate.pair_candidates import Contrast
 
-_LEAST_TOKENS: Final = 16  # that a continuation may have, however long its beginning
+_LEAST_TOKENS: Final = 16  # a continuation may have as many, however long its prefix is
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Searched(Sampled):
     """Responses found by tree search.
 
     Attributes:
-        nodes: every node of every tree: ``source_row``, ``node``, ``parent``, ``depth``, ``start`` and ``end`` (its
-            last step in the answer, in characters), ``step``, ``visits``, ``value`` (mean reward), ``prior`` and
-            ``asked``. ``dataset`` holds for each response the deepest node it passes through (``response_nodes``), the
-            node it was drawn from and its number there, its reward, self-evaluation and log-probability.
+        nodes: every node of every tree: ``source_row``, ``node``, ``parent``, ``depth``, ``start`` and ``end`` (where
+            its last step begins and ends in the answer, in characters), ``step``, ``visits``, ``value`` (mean reward),
+            ``prior`` and ``asked``. ``dataset`` holds for each response the deepest node that it passes through
+            (``response_nodes``), the node that it was drawn from and its number there, its reward, its self-evaluation
+            and its log-probability.
     """
 
     nodes: Dataset
 
     def pairs(self, contrast: Contrast | None = None, **options: Any) -> Dataset:  # noqa: ANN401 - see sibling_pairs
-        """Pairs from sibling branches; see `hf_datamap.generate.tree_pairs.sibling_pairs`."""
+        """Build pairs from sibling branches; see `hf_datamap.generate.tree_pairs.sibling_pairs`."""
         from hf_datamap.generate.tree_pairs import sibling_pairs
 
         return sibling_pairs(self.dataset, self.nodes, contrast, **options)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How trees are grown; see `tree_search`."""
+class SearchOptions:
+    """How trees are grown. See `tree_search` for each option.
 
-    iterations: int
-    branching: int
-    step: Step
-    max_depth: int
-    c_puct: float
-    self_weight: float
-    max_tokens: int
-    tokens_per_prompt: int | None
+    Raises:
+        GenerateError: an option is out of range.
+    """
+
+    iterations: int = 8
+    branching: int = 4
+    step: Step = "sentence"
+    max_depth: int = 16
+    c_puct: float = 0.2
+    self_weight: float = 0.2
+    max_tokens: int = 1024
+    tokens_per_prompt: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("iterations", "branching", "max_depth", "max_tokens"):
@@ -100,38 +122,40 @@ def tree_search(
 ) -> Searched:
     """Search answers to each prompt by Monte Carlo tree search, score them and draw their map.
 
-    One iteration walks down by PUCT to a beginning, draws ``branching`` continuations of it to full answers, scores
-    these with the verifier, mixes in the model's own opinion, and carries the rewards up. The mixed reward only steers;
-    pairs and the map come from the verifier alone. Samples are stored one by one: the same call goes on where an
-    earlier one ended. The paper gives none of the parameters; all defaults are ours.
+    One iteration walks down the tree by PUCT to a prefix, draws ``branching`` continuations of it to whole answers,
+    scores them with the verifier, mixes in the model's evaluation of itself, and adds the rewards to all nodes above.
+    The mixed reward only steers the search; pairs and the map come from the verifier alone. Every sample is stored, so
+    that the same call goes on where an earlier one ended. The paper gives none of the parameters; all defaults are
+    ours.
 
     Args:
         prompts: rows with ``prompt`` and constraints; `prompts` makes them. Other columns stay.
         model: model name, as the endpoint spells it.
         iterations: of the search, per prompt; a prompt gets up to ``iterations * branching`` answers.
-        branching: continuations drawn from the selected beginning.
-        step: what a node adds: a ``sentence``, a ``line``, or so many words.
-        max_depth: steps below which nothing is drawn anew.
-        c_puct: weight of exploring in PUCT. Siblings' rewards differ by about 1/k, so 1 would explore almost only.
-        self_weight: share w of the model's own opinion: reward = (1 - w) * score + w * P(yes). 0 never asks it.
+        branching: how many continuations of the selected prefix one iteration draws.
+        step: what a node adds to its parent: a ``sentence``, a ``line``, or so many words.
+        max_depth: nodes that are so many steps deep are not drawn from.
+        c_puct: weight of exploration in PUCT. Siblings' rewards differ by about 1/k, so 1 would explore almost only.
+        self_weight: share w of the self-evaluation: reward = (1 - w) * score + w * P(yes). With 0 it is not asked for.
         tokens_per_prompt: no iteration begins once so many tokens were generated for a prompt.
         temperature: of sampling.
         top_p: nucleus of sampling.
         max_tokens: of a whole answer.
-        seed: another seed gives other samples.
+        seed: sample i asks with seed + i, for endpoints that take one; another seed gives other samples.
         scorer: the verifier: a scorer that needs no requests, with scores of 0 to 1; `ConstraintScorer` by default.
-        base_url: endpoint; ``OPENAI_BASE_URL`` or OpenAI's own by default. It must go on with a given beginning.
+        base_url: endpoint; ``OPENAI_BASE_URL`` or OpenAI's own by default. It must be able to continue a given prefix.
         api_key: ``OPENAI_API_KEY`` by default; never stored.
-        template: a chat as one text, with ``{prompt}``; for endpoints that do so through ``/completions`` only.
+        template: a chat as one text, with ``{prompt}``; for endpoints that continue through ``/completions`` only.
         max_in_flight: greatest number of concurrent requests.
         budget: what the search may spend; trees are left as they are when it is reached.
         progress: whether to show a bar on stderr.
 
     Raises:
         GenerateError: an option is out of range, or the prompts cannot be read.
-        EndpointError: the endpoint refuses every request, or does not go on with a given beginning.
+        EndpointError: the endpoint refuses every request, or does not continue a given prefix.
     """
-    plan = Plan(iterations, branching, step, max_depth, c_puct, self_weight, max_tokens, tokens_per_prompt)
+    # Long: all its options are named and described here. `_grow_trees` does the work.
+    options = SearchOptions(iterations, branching, step, max_depth, c_puct, self_weight, max_tokens, tokens_per_prompt)
     verifier = as_scorer(scorer or ConstraintScorer())
     if verifier.way is not Way.INLINE:
         raise GenerateError(f"{type(verifier).__name__} cannot steer a search: the verifier must need no requests")
@@ -145,45 +169,55 @@ def tree_search(
         max_in_flight=max_in_flight,
         template=template,
     )
-    examples = _examples(prompts)
-    trees = [Tree(step, max_depth, c_puct) for _ in examples]
-    ways: dict[str, asyncio.Task[Continuer]] = {}
-    usage = Usage()
+    trees, usage = _grow_trees(_read_examples(prompts), sampler, verifier, options, budget=budget, progress=progress)
+    settings = {"method": "mcts", **asdict(options), **sampler.settings()}
+    mapped = map_samples(with_rollouts(prompts, trees), verifier, usage, budget, settings)
+    return Searched(mapped.dataset, mapped.data_map, usage, settings, node_table(trees))
 
-    async def talk(place: int, example: Example, ask: Ask) -> None:
-        if "found" not in ways:
-            ways["found"] = asyncio.ensure_future(find_way(sampler, ask))
+
+def _grow_trees(
+    examples: Sequence[Example],
+    sampler: Sampler,
+    verifier: Scorer,
+    options: SearchOptions,
+    *,
+    budget: Budget | None,
+    progress: bool | None,
+) -> tuple[list[Tree], Usage]:
+    """Grow one tree per example; several at a time."""
+    trees = [Tree(options.step, options.max_depth, options.c_puct) for _ in examples]
+    usage = Usage()
+    # The first search finds out how the endpoint continues a prefix, the others wait for its result.
+    detection: list[asyncio.Task[ContinuationSampler]] = []
+
+    async def search(place: int, example: Example, ask: Ask) -> None:
+        if not detection:
+            detection.append(asyncio.ensure_future(detect_continuation(sampler, ask)))
         try:
-            continuer = await asyncio.shield(ways["found"])
-            await _Search(plan, continuer, verifier, example, tree=trees[place], ask=ask).run()
+            continuation_sampler = await asyncio.shield(detection[0])
+            await _Search(options, continuation_sampler, verifier, example, tree=trees[place], ask=ask).run()
         except (Interrupted, Unanswered):
-            return  # the tree stays as far as it got
+            return  # the tree stays as far as it has grown
         finally:
             usage.failed.update(kind_of(rollout.problem) for rollout in trees[place].rollouts if rollout.problem)
 
-    converse(sampler, examples, talk, budget=budget, usage=usage, progress=progress)
+    ask_about_all(sampler, examples, search, budget=budget, usage=usage, progress=progress)
     for tree in trees:
         tree.resolve()
-    settings = {
-        "method": "mcts",
-        **{name: getattr(plan, name) for name in Plan.__dataclass_fields__},
-        **sampler.identity,
-    }
-    done = map_samples(_with_rollouts(prompts, trees), verifier, usage, budget, settings)
-    return Searched(done.dataset, done.data_map, usage, settings, _node_table(trees))
+    return trees, usage
 
 
-def _examples(prompts: Dataset) -> list[Example]:
+def _read_examples(prompts: Dataset) -> list[Example]:
+    """Return prompts with their constraints and without responses."""
     requests = read_requests(prompts)
     if {"instruction_id_list", "kwargs"} <= set(prompts.column_names):
-        told = zip(prompts["instruction_id_list"], prompts["kwargs"], strict=True)
-        found = [parse_constraints(ids, kwargs) for ids, kwargs in told]
+        constraints = list(map(parse_constraints, prompts["instruction_id_list"], prompts["kwargs"]))
     else:
         layout = detect_layout(prompts)
-        found = [layout.read(row).constraints for row in prompts]
+        constraints = [layout.read(row).constraints for row in prompts]
     return [
-        Example(tuple(messages), [], constraints=constraints)
-        for messages, constraints in zip(requests, found, strict=True)
+        Example(tuple(messages), [], constraints=constraints_of_row)
+        for messages, constraints_of_row in zip(requests, constraints, strict=True)
     ]
 
 
@@ -191,134 +225,80 @@ class _Search:
     """The search for answers to one prompt."""
 
     def __init__(
-        self, plan: Plan, continuer: Continuer, verifier: Scorer, example: Example, *, tree: Tree, ask: Ask
+        self,
+        options: SearchOptions,
+        continuation_sampler: ContinuationSampler,
+        verifier: Scorer,
+        example: Example,
+        *,
+        tree: Tree,
+        ask: Ask,
     ) -> None:
-        self.plan, self.continuer, self.verifier = plan, continuer, verifier
+        self.options, self.continuation_sampler, self.verifier = options, continuation_sampler, verifier
         self.example, self.tree, self.ask = example, tree, ask
         self.messages: list[Message] = list(example.prompt)
-        self.spent = 0
+        self.generated_tokens = 0
 
     async def run(self) -> None:
-        """Grow the tree until the iterations or the tokens are used up, or nothing is left to draw from.
+        """Grow the tree until the iterations or the tokens are used up, or no node is left to draw from.
 
         Raises:
             Interrupted: the budget is spent.
         """
-        rendered = await self.continuer.rendered(self.messages, self.ask)
-        limit = self.plan.tokens_per_prompt
-        for _ in range(self.plan.iterations):
-            if limit is not None and self.spent >= limit:
+        rendered = await self.continuation_sampler.render(self.messages, self.ask)
+        limit = self.options.tokens_per_prompt
+        for _ in range(self.options.iterations):
+            if limit is not None and self.generated_tokens >= limit:
                 return
             node = self.tree.select()
             if node.closed:
                 return
-            first, node.asked = node.asked, node.asked + self.plan.branching
-            drawn = await asyncio.gather(
+            first, node.asked = node.asked, node.asked + self.options.branching
+            results = await asyncio.gather(
                 *(self._draw(node, number, rendered) for number in range(first, node.asked)), return_exceptions=True
             )
-            rollouts = [rollout for rollout in drawn if isinstance(rollout, Rollout)]
+            rollouts = [result for result in results if isinstance(result, Rollout)]
             self.tree.expand(node, rollouts)
             node.closed = not rollouts
-            for trouble in drawn:
-                if isinstance(trouble, BaseException) and not isinstance(trouble, Unanswered):
-                    raise trouble
+            # Only now, so that what was paid for is in the tree.
+            for result in results:
+                if isinstance(result, BaseException) and not isinstance(result, Unanswered):
+                    raise result
 
     async def _draw(self, node: Node, number: int, rendered: str) -> Rollout:
-        """Draw and judge one continuation of a node."""
-        prefix = self._text(node)
-        most = max(_LEAST_TOKENS, self.plan.max_tokens - node.tokens)
-        task = self.continuer.onward(self.messages, prefix, number, most, rendered=rendered)
-        sample = Sample.of(await self.ask(task))
-        self.spent += sample.tokens
-        text, trouble = prefix + sample.text, problem(sample)
-        if trouble == "empty" and prefix:
-            trouble = ""  # the answer ends with its beginning
-        if trouble:
-            return self._rollout(node, number, text, sample, trouble=trouble)
-        score = self._verified(text)
-        opinion = await self._opinion(text) if self.plan.self_weight else None
-        return self._rollout(node, number, text, sample, score=score, opinion=opinion)
-
-    def _rollout(
-        self,
-        node: Node,
-        number: int,
-        text: str,
-        sample: Sample,
-        *,
-        trouble: str = "",
-        score: float | None = None,
-        opinion: float | None = None,
-    ) -> Rollout:
-        weight = self.plan.self_weight if opinion is not None else 0.0
+        """Draw one continuation of a node to a whole answer and evaluate it."""
+        prefix = self.tree.text(node)
+        max_tokens = max(_LEAST_TOKENS, self.options.max_tokens - node.tokens)
+        task = self.continuation_sampler.continuation_task(self.messages, prefix, number, max_tokens, rendered=rendered)
+        sample = Sample.from_answer(await self.ask(task))
+        self.generated_tokens += sample.tokens
+        text, problem = prefix + sample.text, failure_reason(sample)
+        if not problem and split_thoughts(text)[0]:
+            problem = THOUGHTS  # pairs would share a thought, and constraints would be checked on it
+        if problem == EMPTY and prefix:
+            problem = ""  # the answer ends with the prefix
+        score = self_evaluation = None
+        if not problem:
+            score = self._verify(text)
+            self_evaluation = await self._evaluate_itself(text) if self.options.self_weight else None
+        weight = self.options.self_weight if self_evaluation is not None else 0.0
         # An answer that does not end, or that cannot be checked, is worth nothing.
-        reward = (1 - weight) * (score or 0.0) + weight * (opinion or 0.0)
+        reward = (1 - weight) * (score or 0.0) + weight * (self_evaluation or 0.0)
         tokens = node.tokens + sample.tokens
-        return Rollout(text, tokens, score, opinion, reward, trouble, node.id, number, sample.logprob)
+        return Rollout(text, tokens, score, self_evaluation, reward, problem, node.id, number, sample.logprob)
 
-    def _text(self, node: Node) -> str:
-        steps = [self.tree.nodes[place].step for place in self.tree.path(node.id)]
-        return "".join(steps)
-
-    def _verified(self, text: str) -> float | None:
+    def _verify(self, text: str) -> float | None:
+        """Return the verifier's score of an answer, None when it gives none."""
         example = Example(self.example.prompt, [text], constraints=self.example.constraints)
         (score,) = self.verifier.score_inline(example)
         if score.value is not None and not 0 <= score.value <= 1:
             raise GenerateError(f"the verifier gave {score.value}: scores that steer a search are 0 to 1")
         return score.value
 
-    async def _opinion(self, text: str) -> float | None:
+    async def _evaluate_itself(self, text: str) -> float | None:
+        """Return how sure the model is that its answer does what was asked, None when it does not say."""
+        task = self.continuation_sampler.sampler.self_evaluation_task(self.messages, text)
         try:
-            return read_opinion(await self.ask(self.continuer.sampler.opinion(self.messages, text)))
+            return read_self_evaluation(await self.ask(task))
         except Unanswered:
             return None
-
-
-def _with_rollouts(prompts: Dataset, trees: Sequence[Tree]) -> Dataset:
-    from datasets import List, Value
-
-    columns: Mapping[str, tuple[Any, Any]] = {
-        "responses": (Value("string"), lambda r: None if r.problem else r.text),
-        "response_errors": (Value("string"), lambda r: r.problem),
-        "response_nodes": (Value("int32"), lambda r: r.node),
-        "response_origins": (Value("int32"), lambda r: r.origin),
-        "response_samples": (Value("int32"), lambda r: r.sample),
-        "response_rewards": (Value("float32"), lambda r: r.reward),
-        "response_self_evals": (Value("float32"), lambda r: r.self_eval),
-        "response_logprobs": (Value("float32"), lambda r: r.logprob),
-        "response_tokens": (Value("int32"), lambda r: r.tokens),
-    }
-    ds = prompts.remove_columns([name for name in columns if name in prompts.column_names])
-    for name, (kind, read) in columns.items():
-        ds = ds.add_column(name, [[read(rollout) for rollout in tree.rollouts] for tree in trees], feature=List(kind))
-    return ds
-
-
-def _node_table(trees: Sequence[Tree]) -> Dataset:
-    from datasets import Dataset, Features, Value
-
-    whole, real, text = Value("int32"), Value("float32"), Value("string")
-    features = Features(
-        {
-            "source_row": Value("int64"), "node": whole, "parent": whole, "depth": whole, "start": whole, "end": whole,
-            "step": text, "visits": whole, "value": real, "prior": real, "asked": whole,
-        }
-    )  # fmt: skip
-    rows = [
-        {
-            "source_row": row,
-            "node": node.id,
-            "parent": node.parent,
-            "depth": node.depth,
-            "start": node.start,
-            "end": node.end,
-            "step": node.step,
-            "visits": node.visits,
-            "value": node.value,
-            "prior": tree.prior(tree.nodes[node.parent], node) if node.parent >= 0 else 1.0,
-            "asked": node.asked,
-        }
-        for row, tree in enumerate(trees)
-        for node in tree.nodes
-    ]
-    return Dataset.from_list(rows, features=features)

@@ -6,6 +6,7 @@ import json
 import re
 from typing import Final
 
+from hf_datamap.engine.secrets import mask, remember
 from hf_datamap.errors import DataMapError, HubError
 
 _PASSING: Final = frozenset({408, 409, 412, 429, 500, 502, 503, 504})
@@ -19,7 +20,7 @@ def status_of(error: BaseException) -> int | None:
     return response.status_code if response is not None else None
 
 
-def passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether trying again may help: the Hub is busy, somebody else committed, or the line broke."""
     import httpx2
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -33,7 +34,7 @@ def passing(error: BaseException) -> bool:
     return isinstance(error, broken)
 
 
-def wanted_wait(error: BaseException) -> float | None:
+def retry_after(error: BaseException) -> float | None:
     """Return the seconds the Hub asked to wait (``Retry-After``), None when it did not."""
     response = getattr(error, "response", None)
     value = response.headers.get("retry-after") if response is not None else None
@@ -58,10 +59,10 @@ def explain(error: Exception, doing: str, repo_id: str) -> DataMapError:
 def _way_out(error: Exception) -> str:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    said = seen(error)
-    known: list[tuple[bool, str]] = [
+    message = hub_message(error)
+    causes: list[tuple[bool, str]] = [
         (isinstance(error, GatedRepoError), "it is gated; ask for access on its page first"),
-        (isinstance(error, RevisionNotFoundError), f"it has no such revision ({said})"),
+        (isinstance(error, RevisionNotFoundError), f"it has no such revision ({message})"),
         (
             isinstance(error, RepositoryNotFoundError),
             "there is no such repository, or it is private and the token in use may not see it; check the name, or log "
@@ -70,14 +71,14 @@ def _way_out(error: Exception) -> str:
         (status_of(error) == 401, "the Hub does not accept the token; renew it with `hf auth login`"),
         (
             status_of(error) == 403,
-            f"no write access ({said}). For somebody else's repository open a pull request with create_pr=True "
+            f"no write access ({message}). For somebody else's repository open a pull request with create_pr=True "
             "(--create-pr); for your own, use a token with write access (`hf auth login`)",
         ),
-        (status_of(error) == 402, f"the Hub asks for a paid plan ({said})"),
-        (passing(error), f"{said}. Nothing half-made is visible there; run the same again to finish"),
-        (True, f"{said}. Nothing half-made is visible there"),
+        (status_of(error) == 402, f"the Hub asks for a paid plan ({message})"),
+        (is_transient(error), f"{message}. Nothing half-made is visible there; run the same again to finish"),
+        (True, f"{message}. Nothing half-made is visible there"),
     ]
-    return next(text for applies, text in known if applies)
+    return next(text for applies, text in causes if applies)
 
 
 def not_logged_in(doing: str, repo_id: str) -> HubError:
@@ -99,6 +100,8 @@ def check_token(token: str | bool | None) -> None:
             "the token holds a space, a line break or another character that no token has: give it as it was made, or "
             "run `hf auth login`"
         )
+    if text:
+        remember(text)
 
 
 def _token() -> bool:
@@ -107,10 +110,10 @@ def _token() -> bool:
     return bool(get_token())
 
 
-def seen(error: Exception) -> str:
+def hub_message(error: Exception) -> str:
     """Return what the Hub or the client said, in one line without secrets."""
     from hf_datamap.publish.card.escape import find_secret
 
-    text = str(getattr(error, "server_message", None) or error) or type(error).__name__
+    text = mask(str(getattr(error, "server_message", None) or error)) or type(error).__name__
     line = " ".join(text.split())[:300].rstrip(".")
     return type(error).__name__ if find_secret(line) else line

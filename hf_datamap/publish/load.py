@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Final, overload
 
-from hf_datamap.data.shards import by_split
 from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.errors import CardError, DataMapError, MapError
 from hf_datamap.publish.card import FrontMatter
+from hf_datamap.publish.folder import MAP_FILE, read_folder
 from hf_datamap.publish.hub_errors import check_token, explain
 from hf_datamap.publish.plan import map_folder
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
+
+_ATTEMPTS: Final = 3  # at a folder that is being replaced
 
 
 @overload
@@ -68,15 +70,18 @@ def load(
 def _folder(folder: Path, split: str | None) -> tuple[Dataset | DatasetDict, DataMap]:
     from datasets import load_dataset
 
-    if not (folder / "datamap.json").is_file():
-        raise MapError(f"{folder} holds no datamap.json: name a folder that `hf-datamap map` wrote")
-    data_map = DataMap.load(folder / "datamap.json")
-    files = by_split(map(str, (folder / "data").glob("*.parquet")))
-    if not files:
-        raise MapError(f"{folder} has a datamap.json but no data/<split>-00000-of-00001.parquet: map it again")
-    if split is not None and split not in files:
-        raise MapError(f"{folder} has no split {split!r}; it has {', '.join(files)}")
-    return load_dataset("parquet", data_files=files, split=split), data_map
+    for _ in range(_ATTEMPTS):
+        mapped = read_folder(folder)
+        if split is not None and split not in mapped.shards:
+            raise MapError(f"{folder} has no split {split!r}; it has {', '.join(mapped.shards)}")
+        files = {name: [str(path) for path in paths] for name, paths in mapped.shards.items()}
+        try:
+            ds = load_dataset("parquet", data_files=files, split=split)
+        except FileNotFoundError:  # replaced while it was read
+            continue
+        if read_folder(folder) == mapped:
+            return ds, mapped.data_map
+    raise MapError(f"{folder} was replaced {_ATTEMPTS} times while it was read: try again when nobody writes to it")
 
 
 def _hub(
@@ -96,7 +101,7 @@ def _hub(
         sha = str(api.repo_info(repo_id, repo_type="dataset", revision=revision).sha)
         try:
             folder = map_folder(FrontMatter(read("README.md", sha)), config_name)
-            data_map = DataMap.from_json(read(f"{folder}/datamap.json", sha))
+            data_map = DataMap.from_json(read(f"{folder}/{MAP_FILE}", sha))
         except (EntryNotFoundError, CardError):
             raise MapError(
                 f"{repo_id} holds no Alignment Data Map of config {config_name!r}: make one with dm.annotate, or "

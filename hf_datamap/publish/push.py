@@ -16,15 +16,17 @@ import pyarrow as pa
 from hf_datamap.data import columns
 from hf_datamap.data.shards import splits_of
 from hf_datamap.datamap.datamap import DataMap
-from hf_datamap.datamap.index import Survey, layout_of, survey
+from hf_datamap.datamap.index import IndexedDataset, index_dataset, layout_of
 from hf_datamap.errors import HubError, MapError
-from hf_datamap.publish.card import Facts, FrontMatter, Place, gather, strip
+from hf_datamap.publish.card import CardTarget, Facts, FrontMatter, gather_facts, strip_sections
 from hf_datamap.publish.card.escape import find_secret
 from hf_datamap.publish.card.metadata import TERMS
 from hf_datamap.publish.commit import Commit, client, commit_whole, full_name
-from hf_datamap.publish.hub_errors import passing
+from hf_datamap.publish.config_files import shard_bytes, write_config, write_index
+from hf_datamap.publish.folder import without_secrets
+from hf_datamap.publish.hub_errors import is_transient
 from hf_datamap.publish.plan import Release, region_of, subset_name
-from hf_datamap.publish.shards import shard_bytes, write_config, write_index
+from hf_datamap.publish.time_limits import default_for
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -48,6 +50,7 @@ def push_to_hub(
     space: str | bool | None = None,
     subsets: Sequence[str] | Mapping[str, Dataset | DatasetDict] | None = None,
     card: str | None = None,
+    timeout: float | None = None,
 ) -> Commit:
     """Publish a mapped dataset: a reader sees the old state or the new one, whole.
 
@@ -71,6 +74,7 @@ def push_to_hub(
             default, none with ``()``. Those of another configuration than ``default`` are named
             ``CONFIG-REGION``.
         card: README to start from when the repository has none.
+        timeout: seconds that the upload and the commit may take; by default 900, and one more for each 500 KB.
 
     Returns:
         The commit, or the pull request.
@@ -90,8 +94,8 @@ def push_to_hub(
     if space:
         space = _put_space(api, str(space), repo_id, private=private)
     with tempfile.TemporaryDirectory(prefix="hf_datamap-") as name:
-        place = Place(repo_id=repo_id, config=config_name, space=space or None)
-        release = _prepare(checked, Path(name), place, card or "", api)
+        target = CardTarget(repo_id=repo_id, config=config_name, space=space or None)
+        release = _prepare(checked, Path(name), target, card or "", api)
         return commit_whole(
             api,
             repo_id,
@@ -100,6 +104,7 @@ def push_to_hub(
             revision=revision,
             create_pr=create_pr,
             create=lambda: api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True),
+            seconds=default_for(release.nbytes) if timeout is None else timeout,
         )
 
 
@@ -137,19 +142,19 @@ def preview_card(
         raise HubError(f"{repo_id!r} does not say whose repository it is: write OWNER/{repo_id}")
     checked = _check(ds, data_map, config_name, subsets, max_shard_size)
     with tempfile.TemporaryDirectory(prefix="hf_datamap-") as name:
-        place = Place(repo_id=repo_id, config=config_name)
-        release = _prepare(checked, Path(name), place, card or "", api=None)
-        return release.told(release.card if existing is None else existing, frozenset()).card
+        target = CardTarget(repo_id=repo_id, config=config_name)
+        release = _prepare(checked, Path(name), target, card or "", api=None)
+        return release.changes(release.card if existing is None else existing, frozenset()).card
 
 
 @dataclass(frozen=True)
 class _Checked:
-    """What may be published: the dataset, its map, the survey of its rows, its curated subsets."""
+    """What was checked and may be published: the dataset, its map, the survey of its rows, its curated subsets."""
 
     ds: Dataset | DatasetDict
     splits: Mapping[str, Dataset]
     data_map: DataMap
-    surveyed: Survey
+    indexed: IndexedDataset
     curated: Mapping[str, Dataset | DatasetDict]
     shard_bytes: int
 
@@ -169,24 +174,24 @@ def _check(
         raise MapError(f"a {type(ds).__name__} cannot be published: make it a Dataset first (it is read several times)")
     limit = shard_bytes(max_shard_size)
     splits = splits_of(ds)
-    data_map, surveyed = _checked(ds, splits, data_map)
-    return _Checked(ds, splits, data_map, surveyed, _curated(splits, subsets, config_name), limit)
+    data_map, indexed = _consistent_map(ds, splits, data_map)
+    return _Checked(ds, splits, data_map, indexed, _curated(splits, subsets, config_name), limit)
 
 
-def _prepare(checked: _Checked, folder: Path, place: Place, card: str, api: HfApi | None) -> Release:
+def _prepare(checked: _Checked, folder: Path, target: CardTarget, card: str, api: HfApi | None) -> Release:
     """Write the data that goes up into a folder; with a client, look up the terms and write the map's files too."""
     subsets = {name: splits_of(subset) for name, subset in checked.curated.items()}
-    data_map = _public(checked.data_map)
-    facts = gather(checked.surveyed, data_map)
+    data_map = without_secrets(_public(checked.data_map))
+    facts = gather_facts(checked.indexed, data_map)
     return Release(
         facts=facts,
         written=[
             write_config(name, "data" if name == "default" else name, splits, folder, checked.shard_bytes)
-            for name, splits in {place.config: checked.splits, **subsets}.items()
+            for name, splits in {target.config: checked.splits, **subsets}.items()
         ],
-        regions={name: region_of(name, place.config) for name in subsets},
-        files=_map_files(checked.ds, data_map, checked.surveyed, folder) if api else {},
-        place=place,
+        regions={name: region_of(name, target.config) for name in subsets},
+        files=_map_files(checked.ds, data_map, checked.indexed, folder) if api else {},
+        target=target,
         terms=cache(lambda: _terms(api, facts) if api else {}),
         card=_bare(card),
     )
@@ -201,9 +206,9 @@ def _put_space(api: HfApi, space: str, dataset: str, *, private: bool | None) ->
         raise HubError(f"{error}. Nothing was published: push without space (--space) first") from error
 
 
-def _checked(
+def _consistent_map(
     ds: Dataset | DatasetDict, splits: Mapping[str, Dataset], data_map: DataMap | None
-) -> tuple[DataMap, Survey]:
+) -> tuple[DataMap, IndexedDataset]:
     """The map, and the index of the dataset once its regions are known to be this map's."""
     if bad := sorted({*splits, ""} - {split for split in splits if re.fullmatch(r"\w+(\.\w+)*", split)} - {""}):
         raise HubError(f"split {bad[0]!r} cannot be published: letters, digits, _ and . only")
@@ -212,8 +217,8 @@ def _checked(
     data_map = data_map or DataMap.fit(ds)
     if secret := find_secret(data_map.to_json()):
         raise MapError(f"the map's provenance holds what looks like a secret ({secret}): remove it before publishing")
-    surveyed = survey(ds, layout_of(data_map.provenance))
-    index = surveyed.table
+    indexed = index_dataset(ds, layout_of(data_map.provenance))
+    index = indexed.table
     order = pa.concat_tables([index.filter(pa.compute.equal(index["split"], split)) for split in splits])
     mean, variance = (order[name].to_numpy() for name in ("mean", "variance"))
     expected = np.array(columns.REGIONS)[data_map.codes(mean, variance)]
@@ -227,15 +232,15 @@ def _checked(
             f"{int(wrong.sum())} rows are in another region than this map puts them (the first is row "
             f"{int(np.flatnonzero(wrong)[0])}): pass the data_map the dataset was assigned with, or data_map.assign(ds)"
         )
-    return data_map, surveyed
+    return data_map, indexed
 
 
 def _public(data_map: DataMap) -> DataMap:
     """The map without the folders of the machine it was made on: a file's path shrinks to its name."""
     source = data_map.provenance.get("source")
-    place = source.get("id") if isinstance(source, Mapping) else None
-    if isinstance(source, Mapping) and isinstance(place, str) and _LOCAL.match(place):
-        public = {**data_map.provenance, "source": {**source, "id": PurePath(place).name}}
+    source_id = source.get("id") if isinstance(source, Mapping) else None
+    if isinstance(source, Mapping) and isinstance(source_id, str) and _LOCAL.match(source_id):
+        public = {**data_map.provenance, "source": {**source, "id": PurePath(source_id).name}}
         return data_map.model_copy(update={"provenance": public})
     return data_map
 
@@ -245,7 +250,7 @@ def _bare(card: str) -> str:
     front = FrontMatter(card)
     for key in ("configs", "dataset_info"):
         front.remove(key)
-    strip(front)
+    strip_sections(front)
     return front.text()
 
 
@@ -258,15 +263,15 @@ def _curated(
                 f"a subset cannot be called {bad[0]!r}: letters, digits, . _ -, and not {config_name!r} or 'data'"
             )
         return dict(subsets)
-    found = {region: _of_region(splits, region) for region in columns.REGIONS[:3]}
-    filled = [region for region, subset in found.items() if subset]
+    by_region = {region: _of_region(splits, region) for region in columns.REGIONS[:3]}
+    filled = [region for region, subset in by_region.items() if subset]
     if subsets is None:
         subsets = filled if len(filled) > 1 else ()
     if unknown := [name for name in subsets if name not in columns.REGIONS[:3]]:
         raise HubError(
             f"there is no region {unknown[0]!r}: use {', '.join(columns.REGIONS[:3])}, or pass datasets by name"
         )
-    return {subset_name(region, config_name): found[region] for region in subsets if region in filled}
+    return {subset_name(region, config_name): by_region[region] for region in subsets if region in filled}
 
 
 def _of_region(splits: Mapping[str, Dataset], region: str) -> DatasetDict:
@@ -274,19 +279,19 @@ def _of_region(splits: Mapping[str, Dataset], region: str) -> DatasetDict:
 
     rows = {}
     for name, split in splits.items():
-        here = pa.compute.equal(split.with_format("arrow")[:][columns.REGION], region)
-        places = np.flatnonzero(here.to_numpy(zero_copy_only=False))
-        if len(places):
-            rows[name] = split.select(places)
+        in_region = pa.compute.equal(split.with_format("arrow")[:][columns.REGION], region)
+        numbers = np.flatnonzero(in_region.to_numpy(zero_copy_only=False))
+        if len(numbers):
+            rows[name] = split.select(numbers)
     return DatasetDict(rows)
 
 
-def _map_files(ds: Dataset | DatasetDict, data_map: DataMap, surveyed: Survey, folder: Path) -> dict[str, Path]:
+def _map_files(ds: Dataset | DatasetDict, data_map: DataMap, indexed: IndexedDataset, folder: Path) -> dict[str, Path]:
     from hf_datamap.datamap.plot import draw
 
     files = {leaf: folder / leaf for leaf in ("datamap.json", "index.parquet", "map.png")}
     data_map.save(files["datamap.json"])
-    write_index(surveyed.table, files["index.parquet"])
+    write_index(indexed.table, files["index.parquet"])
     draw(ds, data_map, files["map.png"])
     return files
 
@@ -300,7 +305,7 @@ def _terms(api: HfApi, facts: Facts) -> dict[str, Any]:
         path = api.hf_hub_download(source, "README.md", repo_type="dataset", revision=facts.source["revision"])
         data = FrontMatter(Path(path).read_text(encoding="utf-8")).data
     except Exception as error:
-        if passing(error):  # no answer is not "no card"
+        if is_transient(error):  # no answer is not "no card"
             raise
         return {}
     return {key: data[key] for key in TERMS if key in data}

@@ -47,8 +47,8 @@ def _splits(item: Mapping[str, Any], files: Collection[str]) -> Splits:
     splits: Splits = {}
     for entry in data_files:
         paths = entry.get("path", []) if isinstance(entry, dict) else []
-        found = _match([paths] if isinstance(paths, str) else paths, files, folder)
-        splits.setdefault(str(entry.get("split", "train")), []).extend(found)
+        matching = _match([paths] if isinstance(paths, str) else paths, files, folder)
+        splits.setdefault(str(entry.get("split", "train")), []).extend(matching)
     return splits
 
 
@@ -72,18 +72,18 @@ def _implied(files: Collection[str], folder: str) -> Splits:
     from datasets.data_files import EmptyDatasetError, get_data_patterns, resolve_pattern
 
     prefix = f"{folder}/" if folder else ""
-    wanted = [path for path in files if path.startswith(prefix) and not path.startswith((_OURS, "."))]
+    data_paths = [path for path in files if path.startswith(prefix) and not path.startswith((_OURS, "."))]
     with tempfile.TemporaryDirectory() as name:
         root = Path(name).resolve()
-        for path in wanted:
-            place = root / path.removeprefix(prefix)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.touch()
+        for path in data_paths:
+            local = root / path.removeprefix(prefix)
+            local.parent.mkdir(parents=True, exist_ok=True)
+            local.touch()
         try:
             patterns = get_data_patterns(str(root))
         except (EmptyDatasetError, FileNotFoundError):
             return {}
-        found: Splits = {}
+        implied: Splits = {}
         for split, globs in patterns.items():
             paths: set[str] = set()
             for glob in globs:
@@ -91,8 +91,8 @@ def _implied(files: Collection[str], folder: str) -> Splits:
                     paths |= {Path(path).relative_to(root).as_posix() for path in resolve_pattern(glob, str(root))}
             data = sorted(prefix + path for path in paths if path.rpartition("/")[2] not in _NO_DATA)
             if data:
-                found[str(split)] = data
-        return found
+                implied[str(split)] = data
+        return implied
 
 
 _NO_DATA: Final = frozenset({"README.md", "LICENSE", "dataset_infos.json"})

@@ -14,8 +14,8 @@ from hf_datamap.errors import CardError, HubError, MapError
 from hf_datamap.publish.card import FrontMatter, link_space
 from hf_datamap.publish.card.escape import name
 from hf_datamap.publish.card.render import HUB
-from hf_datamap.publish.commit import Commit, Head, client, commit_whole, full_name, steadily
-from hf_datamap.publish.hub_errors import seen, status_of
+from hf_datamap.publish.commit import Commit, RepoSnapshot, client, commit_whole, full_name, with_retries
+from hf_datamap.publish.hub_errors import hub_message, status_of
 from hf_datamap.publish.plan import map_folder
 
 if TYPE_CHECKING:
@@ -51,15 +51,15 @@ def space_files() -> dict[str, Path]:
     Raises:
         HubError: the app is not installed.
     """
-    here = Path(__file__).parents[1]
-    for folder in (here / "_space", here.parent / "space"):
+    package = Path(__file__).parents[1]
+    for folder in (package / "_space", package.parent / "space"):
         if (folder / "app.py").is_file():
-            found = sorted(path for path in folder.rglob("*") if path.is_file() and not _litter(path, folder))
-            return {path.relative_to(folder).as_posix(): path for path in found}
-    raise HubError(f"the Space's files are missing beside {here}: reinstall hf_datamap")
+            paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path, folder))
+            return {path.relative_to(folder).as_posix(): path for path in paths}
+    raise HubError(f"the Space's files are missing beside {package}: reinstall hf_datamap")
 
 
-def _litter(path: Path, folder: Path) -> bool:
+def _is_hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith((".", "__pycache__")) for part in path.relative_to(folder).parts)
 
 
@@ -91,7 +91,7 @@ def deploy_space(
     api = client(token)
     commit = put_space(api, space_id, dataset=dataset, static=static, config_name=config_name, private=private)
     for key, value in (secrets or {}).items():
-        steadily(_setter(api, commit.repo_id, key, value), "set a secret of", commit.repo_id)
+        with_retries(_secret_setter(api, commit.repo_id, key, value), "set a secret of", commit.repo_id)
     _link(api, dataset, config_name, commit.repo_id)
     return commit
 
@@ -109,27 +109,27 @@ def put_space(
     space_id = full_name(api, space_id)
     page = _page(api, dataset, config_name) if static else None
 
-    def plan(head: Head) -> Iterator[CommitOperationAdd | CommitOperationDelete]:
+    def plan(snapshot: RepoSnapshot) -> Iterator[CommitOperationAdd | CommitOperationDelete]:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         contents = _contents(dataset, page)
-        readme = head.read("README.md")
+        readme = snapshot.read("README.md")
         contents["README.md"] = _readme(readme.decode() if readme else "", dataset, static=static)
         for path, content in contents.items():
             yield CommitOperationAdd(path, content)
-        for path in sorted(head.files - contents.keys()):
+        for path in sorted(snapshot.files - contents.keys()):
             if path in _OWN or path.startswith("mapspace/"):
                 yield CommitOperationDelete(path)
 
     def create() -> None:
         sdk = "static" if static else "gradio"
         try:
-            hidden = _hidden(api, dataset) if private is None else private
-            api.create_repo(space_id, repo_type="space", space_sdk=sdk, private=hidden, exist_ok=True)
+            private_space = _source_is_private(api, dataset) if private is None else private
+            api.create_repo(space_id, repo_type="space", space_sdk=sdk, private=private_space, exist_ok=True)
         except Exception as error:
             if not static and status_of(error) in (402, 403):
                 raise HubError(
-                    f"cannot create the Space {space_id}: {seen(error)}. It takes a token that may write to "
+                    f"cannot create the Space {space_id}: {hub_message(error)}. It takes a token that may write to "
                     f"{space_id.partition('/')[0]}, and a Gradio Space a PRO account or a team plan too; the map as a "
                     f"self-contained page is hosted for free: hf-datamap space deploy {space_id} --dataset {dataset} "
                     "--static (static=True)"
@@ -140,7 +140,7 @@ def put_space(
     return commit_whole(api, space_id, plan, title=title, repo_type="space", create=create)
 
 
-def _hidden(api: HfApi, dataset: str) -> bool | None:
+def _source_is_private(api: HfApi, dataset: str) -> bool | None:
     """Whether the dataset is private; None, which leaves it to the account, where it is public or not there yet."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
@@ -153,10 +153,10 @@ def _hidden(api: HfApi, dataset: str) -> bool | None:
 def _link(api: HfApi, dataset: str, config_name: str, space_id: str) -> None:
     """Let the dataset's card link to the Space, where the dataset has a map and may be written to."""
 
-    def plan(head: Head) -> Iterator[CommitOperationAdd]:
+    def plan(snapshot: RepoSnapshot) -> Iterator[CommitOperationAdd]:
         from huggingface_hub import CommitOperationAdd
 
-        if (readme := head.read("README.md")) is not None:
+        if (readme := snapshot.read("README.md")) is not None:
             front = FrontMatter(readme.decode())
             link_space(front, config_name, space_id)
             yield CommitOperationAdd("README.md", front.text().encode())
@@ -167,7 +167,7 @@ def _link(api: HfApi, dataset: str, config_name: str, space_id: str) -> None:
         _log.warning("the card of %s does not link to the Space: %s", dataset, error)
 
 
-def _setter(api: HfApi, space_id: str, key: str, value: str) -> Callable[[], None]:
+def _secret_setter(api: HfApi, space_id: str, key: str, value: str) -> Callable[[], None]:
     return lambda: api.add_space_secret(space_id, key, value)
 
 
@@ -227,7 +227,7 @@ def _page(api: HfApi, dataset: str, config_name: str) -> str:
         )
 
     try:
-        return steadily(read, "read the map of", dataset)
+        return with_retries(read, "read the map of", dataset)
     except (CardError, HubError) as error:
         if isinstance(error.__cause__, EntryNotFoundError):
             raise MapError(f"{dataset} holds no map: push one first, with dm.push_to_hub") from None

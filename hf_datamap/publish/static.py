@@ -105,11 +105,11 @@ def _prompts(split: Dataset, layout: Layout | None) -> list[str]:
 
 def _bounds(index: pa.Table) -> list[dict[str, Any]]:
     names = index["split"].to_pylist()
-    found: list[dict[str, Any]] = []
+    bounds: list[dict[str, Any]] = []
     for name in dict.fromkeys(names):
         start = names.index(name)
-        found.append({"name": name, "start": start, "end": start + names.count(name)})
-    return found
+        bounds.append({"name": name, "start": start, "end": start + names.count(name)})
+    return bounds
 
 
 def _base64(values: np.ndarray) -> str:

@@ -23,6 +23,8 @@ _HOOKS: Final = (
     "rationales",
     "part_names",
     "loads_weights",
+    "vision",
+    "text_only",
     "estimate",
     "read_with",
     "swapped",

@@ -15,7 +15,9 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, Self, TypeAlias, runtime_checkable
 
+from hf_datamap.data import columns
 from hf_datamap.data.example import Example
+from hf_datamap.engine.adaptations import recorded_adaptations
 from hf_datamap.engine.task import JSON, Answer, Job, Score, Task
 from hf_datamap.errors import DataMapError, EndpointError, Overloaded, RowError, ScorerError, Unanswered
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 Scores: TypeAlias = "Sequence[Score | float | None]"
 
 _MISSING: Final = "the response is missing"
-_LARGEST: Final = 3.4e38  # what a float32 column holds
+_LONGEST_REPR: Final = 100  # characters of what stands in the brackets of a repr
 CONCURRENT_CALLS: Final = 64  # of an async `score`, which waits for something else most of the time
 
 
@@ -65,12 +67,16 @@ class Scorer(Job):
         max_in_flight: greatest number of concurrent calls: 1 by default, 64 where ``score`` is a coroutine function.
         rationales: whether it gives reasons, which become the column ``datamap_rationales``.
         part_names: names of the scores that its score is made of; each adds a column ``datamap_scores_NAME``.
+        vision: whether it sees the images of a prompt.
+        text_only: whether it is told to judge the text of prompts with images alone.
         loads_weights: whether a model runs in this process, where it wants a GPU.
     """
 
     stored: ClassVar[bool] = True
     rationales: bool = False
     part_names: tuple[str, ...] = ()
+    vision: bool = False
+    text_only: bool = False
     loads_weights: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - for other base classes
@@ -86,6 +92,11 @@ class Scorer(Job):
     def way(self) -> Way:
         """Where its scores come from: the one place that decides."""
         return Way.ENGINE if self.stored else Way.INLINE
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether rows with images may be given to it: it sees them, is told to do without, or reads no texts."""
+        return self.vision or self.text_only or self.way is Way.COLUMNS
 
     @property
     def name(self) -> str:
@@ -198,6 +209,10 @@ class Scorer(Job):
         """What it has found out about itself (a panel: how far its members agree), for ``datamap.json``."""
         return {}
 
+    def sent_otherwise(self) -> Mapping[str, JSON]:
+        """What was sent otherwise than the identity says, since the endpoint takes it in no other way."""
+        return recorded_adaptations(self) if self.way is Way.ENGINE else {}
+
     # Variants, and the end
 
     def swapped(self) -> Self | None:
@@ -245,7 +260,7 @@ def _is_finite(value: object) -> bool:
         number = float(value)  # type: ignore[arg-type] # anything that is a number, numpy's too
     except (TypeError, ValueError):
         return False
-    return abs(number) <= _LARGEST  # false for NaN
+    return abs(number) <= columns.LARGEST_FLOAT  # false for NaN
 
 
 def short_name(class_name: str, identity: Mapping[str, JSON]) -> str:
@@ -259,11 +274,11 @@ def short_name(class_name: str, identity: Mapping[str, JSON]) -> str:
 
 
 def describe(class_name: str, identity: Mapping[str, JSON]) -> str:
-    """One short line for a `repr`: the class and the plain values of the identity, which holds no secrets."""
+    """One short line for a `repr`: the class and the texts in the identity, which holds no secrets."""
     shown = [
         f"{name}={value!r}"
         for name, value in identity.items()
-        if name != "kind" and isinstance(value, str | int | float) and not name.endswith("digest")
+        if name != "kind" and isinstance(value, str) and not name.endswith("digest")
     ]
     line = ", ".join(shown)
-    return f"{class_name}({line if len(line) <= 150 else line[:147] + '...'})"
+    return f"{class_name}({line if len(line) <= _LONGEST_REPR else line[: _LONGEST_REPR - 3] + '...'})"

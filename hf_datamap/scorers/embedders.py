@@ -17,6 +17,7 @@ from hf_datamap.engine.endpoint import Endpoint
 from hf_datamap.engine.task import JSON
 from hf_datamap.errors import ScorerError, Unanswered
 from hf_datamap.scorers.base import describe
+from hf_datamap.scorers.porter import stem as stem_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -56,20 +57,27 @@ class Similarity(ABC):
 class RougeL(Similarity):
     """ROUGE-L, F1 over words: the longest common subsequence against both lengths (Lin 2004, section 2.2).
 
-    Words are runs of letters and digits of any script, in lower case, unstemmed; scripts without spaces are compared
-    character by character. On English this is what ``rouge-score`` gives without its stemmer. Needs ``rapidfuzz``.
+    Words are runs of letters and digits of any script, in lower case; scripts without spaces are compared character by
+    character. English words are compared by their stems, as the map's authors do: on English this is what the library
+    ``rouge-score`` gives with its stemmer. Needs ``rapidfuzz``.
+
+    Args:
+        stem: whether to compare stems; without, ``rouge-score`` without its stemmer.
     """
 
     max_in_flight = 8
 
+    def __init__(self, *, stem: bool = True) -> None:
+        self.stem = stem
+
     @property
     def identity(self) -> dict[str, JSON]:
         """The measure and its tokens."""
-        return {"measure": "rouge-l-f1", "tokens": "unicode-1"}
+        return {"measure": "rouge-l-f1", "tokens": "unicode-1", "stems": "porter-nltk-1" if self.stem else None}
 
     async def compare(self, reference: str, response: str) -> tuple[float, int]:
         """Return the F1, 0 to 1."""
-        return rouge_l(reference, response), 0
+        return rouge_l(reference, response, stem=self.stem), 0
 
 
 # Thai, Lao, Burmese, Khmer, Hiragana, Katakana, Han: written without spaces.
@@ -77,8 +85,8 @@ _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\u
 _WORDS = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\W_])+")
 
 
-def rouge_l(reference: str, response: str) -> float:
-    """ROUGE-L F1 of two texts, 0 to 1; see `RougeL`.
+def rouge_l(reference: str, response: str, *, stem: bool = True) -> float:
+    """Return the ROUGE-L F1 of two texts, 0 to 1; see `RougeL`.
 
     Raises:
         ScorerError: ``rapidfuzz`` is not installed.
@@ -88,6 +96,9 @@ def rouge_l(reference: str, response: str) -> float:
     except ImportError:
         raise ScorerError("ROUGE-L needs rapidfuzz: pip install 'hf_datamap[reference]'") from None
     a, b = _WORDS.findall(reference.lower()), _WORDS.findall(response.lower())
+    if stem:
+        # Words of up to three letters are left as they are, as in rouge-score.
+        a, b = ([stem_of(word) if len(word) > 3 and word.isascii() else word for word in words] for words in (a, b))
     return 2 * LCSseq.similarity(a, b) / (len(a) + len(b)) if a and b else 0.0
 
 

@@ -1,62 +1,28 @@
-"""Reading what a judge wrote: never a number where there is doubt."""
+"""Reading what a judge wrote: never a number where there is doubt.
+
+A judge is asked for JSON and nothing else. Many wrap it in words, and words may quote the text under judgement, which
+may hold scores of its own. So a verdict counts only in the asked form (a JSON object, a number alone, a line such as
+``Score: 7``), at the asked place (all of the reply, or its first or last block), and if nothing else in the reply
+that is not a quotation says something different.
+"""
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
+from hf_datamap.engine.reply import ChatReply, split_thoughts
 from hf_datamap.errors import Unanswered
-from hf_datamap.scorers.judge_prompt import HIGH, LOW
-from hf_datamap.scorers.rubrics import Rubric
+from hf_datamap.scorers.judge_prompt import JudgeForm
+from hf_datamap.scorers.score_tokens import expectation
 
-_LEAST_MASS: Final = 0.5  # of a score token's distribution that must lie on the scale for it to be believed
-
-
-def tokens_used(reply: Mapping[str, Any]) -> tuple[int, int]:
-    """Tokens sent and received, as the endpoint counts them; 0 where it does not say."""
-    usage = reply.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    sent, received = (usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
-    return tuple(value if isinstance(value, int) and value > 0 else 0 for value in (sent, received))  # type: ignore[return-value] # two of them
-
-
-def content(reply: Mapping[str, Any], *, cut_off_is_fine: bool = False) -> tuple[str, Sequence[Mapping[str, Any]]]:
-    """Return the text of a completion and its tokens' log-probabilities.
-
-    Args:
-        reply: a chat completion.
-        cut_off_is_fine: whether a text that ends at the token limit is of use.
-
-    Raises:
-        Unanswered: there is no text, or it is cut off.
-    """
-    choices = reply.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise Unanswered("the reply has no choices")
-    choice = choices[0]
-    message = choice.get("message")
-    message = message if isinstance(message, dict) else {}
-    if refusal := message.get("refusal"):
-        raise Unanswered(f"refused: {' '.join(str(refusal).split())[:200]}")
-    reason = choice.get("finish_reason")
-    if reason == "content_filter":
-        raise Unanswered("refused: stopped by the endpoint's content filter")
-    if reason == "length" and not cut_off_is_fine:
-        raise Unanswered("truncated: the judge ran out of tokens before it was done; raise max_tokens")
-    text = message.get("content")
-    if isinstance(text, list):
-        text = "".join(str(part.get("text", "")) for part in text if isinstance(part, dict))
-    if not isinstance(text, str) or not text.strip():
-        raise Unanswered("the reply is empty")
-    logprobs = choice.get("logprobs")
-    tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
-    return text, [token for token in tokens if isinstance(token, dict)] if isinstance(tokens, list) else []
+# Structured output
 
 
 def _no_bool(value: Any) -> Any:  # noqa: ANN401 - a value of a reply
@@ -66,25 +32,25 @@ def _no_bool(value: Any) -> Any:  # noqa: ANN401 - a value of a reply
 
 
 @lru_cache(maxsize=256)
-def reply_model(rubric: Rubric, count: int, rationale: bool) -> type[BaseModel]:
-    """Return the structured output of a judgement: one response (``count`` 0), or an entry for each of ``count``."""
-    number = Annotated[int, Field(ge=LOW, le=HIGH), BeforeValidator(_no_bool)]
-    fields: dict[str, Any] = {"rationale": (str, ...)} if rationale else {}
-    fields |= dict.fromkeys(rubric.fields, (number, ...))
+def reply_model(form: JudgeForm) -> type[BaseModel]:
+    """Return the structured output of a judgement: one response, or an entry for each of several."""
+    number = Annotated[int, Field(ge=form.low, le=form.high), BeforeValidator(_no_bool)]
+    fields: dict[str, Any] = {"rationale": (str, ...)} if form.rationale else {}
+    fields |= dict.fromkeys(form.rubric.fields, (number, ...))
     strict = ConfigDict(extra="forbid")
     one: type[BaseModel] = create_model("judgement", __config__=strict, **fields)
-    if not count:
+    if not form.count:
         return one
-    entry: Any = one if rubric.criteria or rationale else number
-    entries: dict[str, Any] = {f"response_{i}": (entry, Field(alias=str(i))) for i in range(1, count + 1)}
+    entry: Any = one if form.rubric.criteria or form.rationale else number
+    entries: dict[str, Any] = {f"response_{i}": (entry, Field(alias=str(i))) for i in range(1, form.count + 1)}
     several: type[BaseModel] = create_model("judgements", __config__=strict, **entries)
     return several
 
 
 @lru_cache(maxsize=256)
-def response_format(rubric: Rubric, count: int, rationale: bool) -> dict[str, Any]:
+def response_format(form: JudgeForm) -> dict[str, Any]:
     """Return the ``response_format`` of a request, in OpenAI's shape."""
-    model = reply_model(rubric, count, rationale)
+    model = reply_model(form)
     schema = _without_titles(model.model_json_schema())
     return {"type": "json_schema", "json_schema": {"name": model.__name__, "strict": True, "schema": schema}}
 
@@ -97,183 +63,313 @@ def _without_titles(schema: Any) -> Any:  # noqa: ANN401 - a JSON schema
     return {key: _without_titles(value) for key, value in schema.items() if key != "title" or isinstance(value, dict)}
 
 
-def verdicts(
-    text: str, tokens: Sequence[Mapping[str, Any]], rubric: Rubric, count: int, rationale: bool
-) -> list[dict[str, Any]]:
-    """Read a judgement of one response (``count`` 0) or of ``count``, in the order in which they were shown.
+# Verdicts
+
+
+def read_verdicts(reply: ChatReply, form: JudgeForm, judged: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Read a judgement of one response or of several, in the order in which they were shown.
+
+    Args:
+        reply: what the judge answered.
+        form: what it was asked.
+        judged: the texts that it was shown: what it quotes from them is no verdict.
 
     Returns:
-        For each response its ``score``, the ``noise`` where log-probabilities give it, and what was asked for beside.
+        For each response its ``score``; the ``noise`` where log-probabilities give it, else ``no_noise`` with the
+        reason where there are any; and what was asked for beside.
 
     Raises:
-        Unanswered: a number is missing, outside the scale, or not to be made out.
+        Unanswered: there is no answer, or a number is missing, outside the scale, or not to be made out.
     """
-    if not count and not rubric.criteria:
-        value, noise = judgement(text, tokens)
-        why = (json_object(text) or {}).get("rationale") if rationale else None
-        return [{"score": value, "noise": noise} | ({"rationale": str(why)} if why is not None else {})]
-    found = json_object(text)
-    if found is None:
-        raise Unanswered(f"nonsense: no JSON object in {' '.join(text.split())[:120]!r}")
+    text = _answer_text(reply)
+    if not form.count and not form.rubric.criteria:
+        return [_one_score(text, reply, form, judged)]
+    entries = json_object(text, judged)
+    if entries is None:
+        raise Unanswered(f"nonsense: no JSON object in {_excerpt(text)}")
     try:
-        reply = reply_model(rubric, count, rationale).model_validate(found)
+        filled = reply_model(form).model_validate(entries)
     except ValidationError as error:
-        raise Unanswered(_fault(error)) from None
-    entries = [getattr(reply, f"response_{i}") for i in range(1, count + 1)] if count else [reply]
-    return [_verdict(entry, rubric) for entry in entries]
+        raise Unanswered(_fault(error, form)) from None
+    if not form.count:
+        return [_verdict(filled, form)]
+    return [_verdict(getattr(filled, f"response_{i}"), form) for i in range(1, form.count + 1)]
 
 
-def _verdict(entry: Any, rubric: Rubric) -> dict[str, Any]:  # noqa: ANN401 - a number, or a model of `reply_model`
+def read_winner(reply: ChatReply, judged: Sequence[str] = ()) -> str:
+    """Read which of two responses is better: ``"1"``, ``"2"`` or ``"tie"``.
+
+    Raises:
+        Unanswered: there is no answer, or no verdict in the asked form at the asked place.
+    """
+    text = _answer_text(reply)
+    members = json_object(text, judged)
+    verdict = members.get("better") if members is not None else text
+    winner = str(verdict).strip(" *\"'.").casefold() if not isinstance(verdict, bool) else ""
+    if winner not in ("1", "2", "tie"):
+        raise Unanswered(f"nonsense: no verdict of 1, 2 or tie in {_excerpt(text)}")
+    return winner
+
+
+def _answer_text(reply: ChatReply) -> str:
+    """The text in which the verdict stands.
+
+    Raises:
+        Unanswered: there is none, or it was cut.
+    """
+    text = reply.text
+    if not text and _parse(reply.thoughts.strip()) is not None:
+        text = reply.thoughts.strip()  # servers with structured output and a reasoning parser confuse the two
+    elif reply.problem:
+        raise Unanswered(reply.problem)
+    if reply.finish == "length":
+        raise Unanswered("truncated: the judge ran out of tokens before it was done; raise max_tokens")
+    return text
+
+
+def _one_score(text: str, reply: ChatReply, form: JudgeForm, judged: Sequence[str]) -> dict[str, Any]:
+    written = on_scale(read_score(text, judged, high=form.high), form.low, form.high)
+    believed = expectation(written, reply, form.low, form.high)
+    verdict: dict[str, Any] = {"score": believed.mean, "noise": believed.variance}
+    if believed.reason:
+        verdict["no_noise"] = believed.reason
+    why = (json_object(text, judged) or {}).get("rationale") if form.rationale else None
+    return verdict | ({"rationale": str(why)} if why is not None else {})
+
+
+def _verdict(entry: Any, form: JudgeForm) -> dict[str, Any]:  # noqa: ANN401 - a number, or a model of `reply_model`
     if isinstance(entry, int):
         return {"score": float(entry), "noise": None}
-    numbers = {name: float(getattr(entry, name)) for name in rubric.fields}
-    verdict: dict[str, Any] = {"score": rubric.score(numbers), "noise": None}
-    if rubric.criteria:
+    numbers = {name: float(getattr(entry, name)) for name in form.rubric.fields}
+    verdict: dict[str, Any] = {"score": form.rubric.score(numbers), "noise": None}
+    if form.rubric.criteria:
         verdict["criteria"] = numbers
-    if (why := getattr(entry, "rationale", None)) is not None:
-        verdict["rationale"] = why
+    if form.rationale:
+        verdict["rationale"] = entry.rationale
     return verdict
 
 
-def _fault(error: ValidationError) -> str:
+def _fault(error: ValidationError, form: JudgeForm) -> str:
     """What is wrong with a reply: the first fault that pydantic found."""
     fault = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"])
     seen = f" (saw {str(fault.get('input'))[:60]!r})" if fault["type"] != "missing" else ""
     if fault["type"] in ("greater_than_equal", "less_than_equal"):
-        return f"outside the scale: {where} is {fault.get('input')}, the scale is {LOW} to {HIGH}"
+        return f"outside the scale: {where} is {fault.get('input')}, the scale is {form.low} to {form.high}"
     return f"nonsense: {where or 'the reply'}: {fault['msg']}{seen}"
 
 
-def judgement(text: str, tokens: Sequence[Mapping[str, Any]] = ()) -> tuple[float, float | None]:
-    """Read a judgement: the score, and its variance when the log-probabilities can be trusted.
-
-    Args:
-        text: what the judge wrote.
-        tokens: the tokens of the reply with their ``top_logprobs``, OpenAI's shape.
+def on_scale(score: float, low: int, high: int) -> float:
+    """Return a score that is on the scale.
 
     Raises:
-        Unanswered: no single score on the scale can be read.
+        Unanswered: it is not.
     """
-    written = read_score(text)
-    if not LOW <= written <= HIGH:
-        raise Unanswered(f"outside the scale: the judge gave {written:g}, the scale is {LOW} to {HIGH}")
-    return _expectation(written, tokens) or (written, None)
+    if not low <= score <= high:
+        raise Unanswered(f"outside the scale: the judge gave {score:g}, the scale is {low} to {high}")
+    return score
 
 
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
-_FLAT = re.compile(r"\{[^{}]*\}")
-_NUMBER = r"[-+]?\d{1,6}(?:\.\d{1,6})?"
-_ALONE = re.compile(rf"\A\**({_NUMBER})\**(?:\s*/\s*{HIGH})?\.?\Z")
-_MARKS = r"[\s\"'*_`,.!#>(){}\[\]]{0,20}"  # bounded: a hostile reply must not make the search slow
-_NAMED = re.compile(
+# Words
+
+_NUMBER: Final = r"[-+]?\d{1,6}(?:\.\d{1,6})?"
+_ALONE: Final = re.compile(rf"\**({_NUMBER})\**(?:\s*/\s*(\d{{1,3}}))?\.?")
+_MARKS: Final = r"[\s\"'*_`,.!#>(){}\[\]]{0,20}"  # bounded: a hostile reply must not make the search slow
+_NAMED: Final = re.compile(
     rf"^{_MARKS}(?:final |overall )?(?:score|rating)[\"'*_`]{{0,4}}\s{{0,4}}(?:[:=]|is\b|-\s|–|—)?[\s\"'*_`]{{0,6}}"
-    rf"({_NUMBER})\**(?:\s?(?:/|out of)\s?{HIGH})?{_MARKS}$",
+    rf"({_NUMBER})\**(?:\s?(?:/|out of)\s?(\d{{1,3}}))?{_MARKS}$",
     re.IGNORECASE | re.MULTILINE,
 )
-_BEFORE = re.compile(r"(?:score|rating)\W{0,6}\Z", re.IGNORECASE)
-_ON_SCALE: Final = {str(number): number for number in range(LOW, HIGH + 1)}
+#: A number that prose after a verdict gives: ``8/10``, ``2 out of 10``, ``give it a 2``.
+_IN_PROSE: Final = re.compile(
+    r"(\d{1,3}(?:\.\d{1,3})?)\s?(?:/|out of)\s?\d{1,3}\b"
+    r"|\b(?:giv\w{1,3}|rat\w{1,3}|scor\w{1,3}|deserv\w{1,3}|award\w{0,3})\s(?:\w{1,12}\s){0,3}?(\d{1,3}(?:\.\d{1,3})?)\b",
+    re.IGNORECASE,
+)
+_FENCE: Final = re.compile(r"^[ \t]*```[\w-]{0,20}[ \t]*\n?(.*?)```", re.DOTALL | re.MULTILINE)
+_FLAT: Final = re.compile(r"\{[^{}]*\}")
+_SIGN_OFF: Final = re.compile(r"[\s`*_]*(?:[A-Za-z]{1,12}[.!]?)?\s*\Z")  # "Done." after the verdict is no matter
+#: A line that hands over to a quotation: "The response claims:".
+_ATTRIBUTED: Final = re.compile(
+    r"\b(?:responses?|answers?|texts?|authors?|assistant|user|it|they|prompt|example|candidate)\b[^\n]{0,80}?"
+    r"\b(?:sa(?:ys?|id)|claim\w*|contain\w*|read\w*|ask\w*|demand\w*|stat\w+|writ\w+|wrote|includ\w*|end\w*|begin\w*"
+    r"|tr(?:y|ies|ied)|attempt\w*|quot\w+|instruct\w*|inject\w*|tell\w*|want\w*|suggest\w*|insert\w*|hold\w*)\b[^\n]{0,60}:\s*\Z",
+    re.IGNORECASE,
+)
+_FENCE_LINE: Final = re.compile(r"^\s*```\w*")
+_UNQUOTED: Final = re.compile(r"[\s*_`>#\"'“”‘’]")
+_MOST_BLOCKS: Final = 50  # lines of a reply at which an object may begin that are tried
 
 
-def _said(text: str) -> str:
-    """What stands after a reasoning model's thoughts; nothing when they do not end."""
-    said = text.rpartition("</think>")[2].strip()
-    return "" if said.startswith("<think>") else said
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A part of a reply that may be the verdict.
+
+    Attributes:
+        start: where it begins.
+        end: where it ends.
+        value: what it holds: an object, or a number.
+    """
+
+    start: int
+    end: int
+    value: Any
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
         raise ValueError("a key twice")
-    return found
+    return members
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_once)  # made once: `json.loads` with options makes one for every call
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique_keys)  # `json.loads` with options makes one every time
 
 
-def _parse(text: str) -> Any:  # noqa: ANN401 - JSON
-    """JSON; None when it is none, or when an object says the same thing twice."""
+def _parse(text: str) -> dict[str, Any] | None:
+    """A JSON object; None when the text is none, or says the same thing twice."""
     try:
-        return _DECODER.decode(text)
+        value = _DECODER.decode(text)
     except (ValueError, RecursionError):
         return None
+    return value if isinstance(value, dict) else None
 
 
-def _candidates(body: str) -> list[str]:
-    """Where in a reply its JSON may stand if it is not all of it: in fences, flat objects, the outermost braces."""
-    outermost = [body[body.find("{") : body.rfind("}") + 1]] if "{" in body else []
-    return [part.strip() for part in (*_FENCE.findall(body), *_FLAT.findall(body), *outermost)]
+def json_object(text: str, judged: Sequence[str] = ()) -> dict[str, Any] | None:
+    """Return the JSON object that a reply is, begins with or ends with; None when there is none, or more than one."""
+    body = split_thoughts(text)[1]
+    if (whole := _parse(body)) is not None:  # most replies: nothing else is looked at
+        return whole
+    words = _Words(body, judged)
+    objects = [block.value for block in _objects(words) if not words.is_quoted(block)]
+    return objects[0] if objects and all(value == objects[0] for value in objects) else None
 
 
-def json_object(text: str) -> dict[str, Any] | None:
-    """Return the JSON object in a reply, None when there is none."""
-    body = _said(text)
-    if isinstance(value := _parse(body), dict):  # most replies: not searched any further
-        return value
-    for candidate in reversed(_candidates(body)):  # nested objects: the widest first
-        if isinstance(value := _parse(candidate), dict):
-            return value
-    return None
-
-
-def read_score(text: str) -> float:
+def read_score(text: str, judged: Sequence[str] = (), *, high: int = 10) -> float:
     """Read the one score in a judge's words: JSON, a number by itself, or a line such as ``Score: 7``.
 
+    Args:
+        text: the judge's answer.
+        judged: the texts that it was shown: what it quotes from them does not count.
+        high: the highest score, for judges that write ``7/10``.
+
     Raises:
-        Unanswered: there is none, or there are several different ones.
+        Unanswered: there is none, there are several different ones, or it does not stand at the asked place.
     """
-    body = _said(text)
-    if (score := _json_score(body)) is not None:
+    body = split_thoughts(text)[1]
+    if (whole := _parse(body)) is not None:
+        if (score := _score_in(whole, high)) is None:
+            raise Unanswered(f"nonsense: no score in {_excerpt(body)}")
         return score
-    values = {score for part in _candidates(body) if (score := _json_score(part)) is not None}
-    values |= {float(value) for value in (*_ALONE.findall(body), *_NAMED.findall(body))}
+    if (alone := _ALONE.fullmatch(body.strip())) and (score := _numeral(alone, high)) is not None:
+        return score
+    words = _Words(body, judged)
+    verdicts = [block for block in _score_blocks(words, high) if not words.is_quoted(block)]
+    values = {block.value for block in verdicts}
     if len(values) != 1:
         what = "no score" if not values else f"{len(values)} different scores"
-        raise Unanswered(f"nonsense: {what} in {' '.join(body.split())[:120]!r}")
-    return values.pop()
+        raise Unanswered(f"nonsense: {what} in {_excerpt(body)}")
+    value = float(values.pop())
+    _refuse_contradiction(words, verdicts, value, high)
+    return value
 
 
-def _json_score(text: str) -> float | None:
-    value = _parse(text)
-    value = value.get("score") if isinstance(value, dict) else None
-    if isinstance(value, str) and _ALONE.match(value.strip()):
-        value = float(_ALONE.findall(value.strip())[0])
+def _refuse_contradiction(words: _Words, verdicts: Sequence[_Block], value: float, high: int) -> None:
+    """Refuse a verdict that the rest of the reply unsays.
+
+    Raises:
+        Unanswered: a JSON object elsewhere in the reply, or prose after the verdict, gives another score.
+    """
+    body = words.body
+    for match in _FLAT.finditer(body):
+        if any(block.start <= match.start() and match.end() <= block.end for block in verdicts):
+            continue
+        other = _score_in(_parse(match[0]) or {}, high)
+        if other not in (None, value) and not words.is_quoted(_Block(match.start(), match.end(), other)):
+            raise Unanswered(f"nonsense: 2 different scores in {_excerpt(body)}")
+    last = max(block.end for block in verdicts)
+    for match in _IN_PROSE.finditer(body, last):
+        if float(match[1] or match[2]) != value:
+            raise Unanswered(f"nonsense: 2 different scores in {_excerpt(body)}")
+
+
+def _score_blocks(words: _Words, high: int) -> Iterator[_Block]:
+    """What gives a score, in the asked form and at the asked place: objects, and lines such as ``Score: 7``."""
+    for block in _objects(words):
+        if (score := _score_in(block.value, high)) is not None:
+            yield _Block(block.start, block.end, score)
+    for match in _NAMED.finditer(words.body):
+        is_line = "{" not in match[0]  # objects are read as such
+        if is_line and words.is_placed(match.start(), match.end()) and (score := _numeral(match, high)) is not None:
+            yield _Block(match.start(), match.end(), score)
+
+
+def _objects(words: _Words) -> list[_Block]:
+    """The JSON objects that are the first or the last block of a reply: in a fence, or on lines of their own."""
+    body = words.body
+    fences = list(_FENCE.finditer(body))
+    blocks = [
+        _Block(match.start(), match.end(), value)
+        for match in fences
+        if words.is_placed(match.start(), match.end()) and (value := _parse(match[1].strip())) is not None
+    ]
+    starts = [match.start(1) for match in re.finditer(r"^[ \t]*(\{)", body, re.MULTILINE)]
+    covered = -1
+    for start in [*starts[:_MOST_BLOCKS], *starts[_MOST_BLOCKS:][-_MOST_BLOCKS:]]:
+        if start < covered or any(fence.start() <= start < fence.end() for fence in fences):
+            continue
+        try:
+            value, end = _DECODER.raw_decode(body, start)
+        except (ValueError, RecursionError):
+            continue
+        covered = end
+        ends_line = not body[end:].partition("\n")[0].strip(" \t*_`.")
+        if ends_line and words.is_placed(start, end):
+            blocks.append(_Block(start, end, value))
+    return blocks
+
+
+class _Words:
+    """A judge's answer that is more than JSON, and the texts that it may quote."""
+
+    def __init__(self, body: str, judged: Sequence[str]) -> None:
+        self.body, self.judged = body, judged
+        self.first = len(body) - len(body.lstrip(" \t\n*_`#>"))
+
+    @cached_property
+    def plain_judged(self) -> list[str]:
+        return [_plain(text) for text in self.judged]
+
+    def is_placed(self, start: int, end: int) -> bool:
+        """Whether a span is the first or the last block."""
+        return start <= self.first or (len(self.body) - end < 40 and _SIGN_OFF.match(self.body, end) is not None)
+
+    def is_quoted(self, block: _Block) -> bool:
+        """Whether a block is a quotation: it stands in a judged text too, or the line before it says so."""
+        before = self.body[max(0, block.start - 200) : block.start].rstrip()
+        if _ATTRIBUTED.search(before.rpartition("\n")[2]):
+            return True
+        quoted = _plain(self.body[block.start : block.end])
+        return bool(quoted) and any(quoted in text for text in self.plain_judged)
+
+
+def _plain(text: str) -> str:
+    """A text without what a quotation may change: white space, capitals, marks of Markdown, kinds of quotes."""
+    return _UNQUOTED.sub("", _FENCE_LINE.sub("", text)).casefold()
+
+
+def _numeral(match: re.Match[str], high: int) -> float | None:
+    """The number of ``7`` or ``7/10``; None if it is out of something else than what was asked for."""
+    return None if match[2] is not None and int(match[2]) != high else float(match[1])
+
+
+def _score_in(members: Mapping[str, Any], high: int) -> float | None:
+    value: Any = members.get("score")
+    if isinstance(value, str) and (alone := _ALONE.fullmatch(value.strip())):
+        value = _numeral(alone, high)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and abs(value) < 1e6 else None
 
 
-def _expectation(written: float, tokens: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
-    """Mean and variance of the score token's distribution; None when it cannot be read without doubt."""
-    place = _score_token(written, tokens)
-    if place is None:
-        return None
-    weights: dict[int, float] = {}
-    alternatives = tokens[place].get("top_logprobs")
-    for alternative in alternatives if isinstance(alternatives, list) else ():
-        if not isinstance(alternative, Mapping):
-            continue
-        number, logprob = _ON_SCALE.get(str(alternative.get("token", "")).strip()), alternative.get("logprob")
-        if number and isinstance(logprob, int | float) and logprob < 0.1:
-            weights[number] = weights.get(number, 0.0) + math.exp(min(0.0, max(-700.0, logprob)))
-    mass = math.fsum(weights.values())
-    # Where digits are single tokens, "1" may begin "10": only a vocabulary that has "10" makes "1" certain.
-    doubtful = HIGH not in weights and weights.get(1, 0.0) > 0.01 * mass
-    if mass < _LEAST_MASS or doubtful:
-        return None
-    mean = math.fsum(value * weight for value, weight in weights.items()) / mass
-    return mean, math.fsum(weight * (value - mean) ** 2 for value, weight in weights.items()) / mass
-
-
-def _score_token(written: float, tokens: Sequence[Mapping[str, Any]]) -> int | None:
-    """Index of the token that is the whole score. By text, not by position: token lists may hold more than the text."""
-    wanted, before = f"{written:g}", ""
-    places, named = [], []
-    for index, token in enumerate(tokens):
-        text = str(token.get("token", ""))
-        if text.strip() == wanted:
-            places.append(index)
-            named += [index] if _BEFORE.search(before) else []
-        before = (before + text)[-40:]
-    if len(named) == 1:  # the number may stand in a rationale too
-        return named[0]
-    return places[0] if len(places) == 1 else None
+def _excerpt(text: str) -> str:
+    return repr(" ".join(text.split())[:120])

@@ -15,6 +15,7 @@ from typing import Any, Final
 from hf_datamap.engine.endpoint import Endpoint
 from hf_datamap.engine.task import JSON
 from hf_datamap.errors import ScorerError
+from hf_datamap.scorers.gguf import has_token
 from hf_datamap.scorers.judge import LLMJudge
 
 _PART: Final = 1 << 20  # bytes at each end of a model file that stand for it
@@ -38,7 +39,7 @@ class LocalJudge(LLMJudge):
         context: tokens per request, prompt and answer together; longer prompts fail by themselves.
         gpu_layers: layers put on a GPU.
         timeout: seconds until a request counts as lost.
-        judge: other options of `LLMJudge`.
+        judge: other options of `LLMJudge`. ``scale`` is (1, 9) by default for a model whose tokenizer splits "10".
 
     Raises:
         ScorerError: no such file, no GGUF file, or an option is out of range.
@@ -59,6 +60,8 @@ class LocalJudge(LLMJudge):
             raise ScorerError("a local judge has no base_url, api_key or max_in_flight: it serves itself (slots=)")
         if slots < 1 or context < 256 or gpu_layers < 0 or (threads is not None and threads < 1):
             raise ScorerError("slots and threads must be at least 1, context at least 256, gpu_layers not negative")
+        if "scale" not in judge and judge.get("logprobs", True) and has_token(Path(path), "10") is False:
+            judge["scale"] = (1, 9)  # "1" would begin "10": only scores of one token have a distribution to read
         self._server = _LocalEndpoint(
             Path(path),
             threads=threads or _processors(),
@@ -87,8 +90,8 @@ class _LocalEndpoint(Endpoint):
         self._start()
 
     def _start(self) -> None:
+        self.base_url, self._secret = "", ""  # known once the server is up
         super()._start()
-        self.base_url, self._secret = "", ""
         self._served: Any = None
         self._pid = os.getpid()
         self._starting = threading.Lock()
@@ -150,13 +153,14 @@ class _LocalEndpoint(Endpoint):
         await super().close()
         self.stop()
 
-    def _known_key(self) -> str | None:
-        return self._secret or None
+    def key(self) -> str:
+        """Return the key of the server's own, made anew each time it starts."""
+        return self._secret or "none"
 
 
 def _processors() -> int:
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, there - 1)
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, processors - 1)
 
 
 def _digest(path: Path) -> str:

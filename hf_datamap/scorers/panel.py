@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from hf_datamap.data import Example, Layout
+from hf_datamap.data.statistics import kendall
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import RowError, ScorerError
 from hf_datamap.scorers.adapter import as_scorer
@@ -80,9 +81,10 @@ class Panel(Scorer):
     average: `annotate` finds out by itself; for ``score_fn`` pass the panel through `fit_panel` first. Answers are kept
     under the members' own names in the store: a member that has scored the data before is not asked again.
 
-    A member that cannot score a response is left out of that row as a whole, if others score all of it (so that no
-    difference between responses comes from who scored them); else out of that response. The row's status is then
-    ``partial``, and its error says who was missing. A member that cannot work at all (wrong key, no such model) is
+    A member that cannot score a response (an empty one, say) has its say on the others of the row all the same. So that
+    no difference between responses comes from who scored them, members' scores are then freed from how much higher or
+    lower each of them scores this row than the others (`balanced`). The row's status is ``partial``, and its error says
+    who was missing. A member that cannot work at all (wrong key, no such model) is
     left out everywhere; only when all are lost does the run stop.
 
     Args:
@@ -143,6 +145,11 @@ class Panel(Scorer):
         return self._members(Way.COLUMNS)
 
     @property
+    def takes_images(self) -> bool:
+        """Whether every member does."""
+        return all(member.takes_images for member in self.members.values())
+
+    @property
     def needs_fit(self) -> bool:
         """Whether the members' scales are still unknown."""
         return self.scales is None
@@ -194,10 +201,12 @@ class Panel(Scorer):
         """
         if self.scales is None:
             raise ScorerError("the panel does not know its members' scales: see fit_panel")
-        scored = [score for score in gathered if any(part.value is not None for part in score.parts)]
-        everyone = range(len(self.members))
-        complete = [i for i in everyone if all(score.parts[i].value is not None for score in scored)]
-        return [self._score(score, complete or everyone) for score in gathered]
+        scales = [self.scales[name] for name in self.members]
+        table = np.full((len(gathered), len(scales)), np.nan)
+        for place, score in enumerate(gathered):
+            for i, part in enumerate(score.parts):
+                table[place, i] = np.nan if part.value is None else scales[i](part.value)
+        return [self._score(score, line) for score, line in zip(gathered, balanced(table), strict=True)]
 
     def _parts(self, example: Example, answers: Sequence[Answer | str]) -> dict[str, list[Score]]:
         """What each member gives each response."""
@@ -213,20 +222,17 @@ class Panel(Scorer):
                 parts[name] = member.score_inline(example)
         return parts
 
-    def _score(self, gathered: Score, used: Sequence[int]) -> Score:
-        """One response's score."""
-        if not gathered.parts or self.scales is None:
+    def _score(self, gathered: Score, given: np.ndarray) -> Score:
+        """One response's score, from what each member gives it on its scale (NaN where nothing)."""
+        used = np.flatnonzero(np.isfinite(given)).tolist()
+        if not used:
             return gathered
-        names, parts, scales = list(self.members), gathered.parts, self.scales
-        given = {i: scales[names[i]](value) for i in used if (value := parts[i].value) is not None}
-        if not given:
-            return gathered
-        values = list(given.values())
-        missing = [f"{names[i]} ({part.error or 'left out'})" for i, part in enumerate(parts) if i not in given]
+        names, parts = list(self.members), gathered.parts
+        missing = [f"{names[i]} ({part.error})" for i, part in enumerate(parts) if i not in used]
         return Score(
-            float(np.mean(values) if self.how == "mean" else np.median(values)),
+            float(np.mean(given[used]) if self.how == "mean" else np.median(given[used])),
             f"scored without {', '.join(missing)}" if missing else "",
-            noise=self._noise({names[i]: parts[i].noise for i in given}),
+            noise=self._noise({names[i]: parts[i].noise for i in used}),
             parts=parts,
         )
 
@@ -267,6 +273,11 @@ class Panel(Scorer):
         """How far the members agree."""
         return {"panel": self.report.to_dict()} if self.report is not None else {}
 
+    def sent_otherwise(self) -> Mapping[str, JSON]:
+        """What was sent otherwise than asked for, by member."""
+        records = {name: dict(member.sent_otherwise()) for name, member in self.members.items()}
+        return {name: record for name, record in records.items() if record}
+
     def _with(self, **changed: Any) -> Self:  # noqa: ANN401 - attributes
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__ | changed)
@@ -289,6 +300,30 @@ class Panel(Scorer):
         """Close the members' connections."""
         for member in self.members.values():
             await member.close()
+
+
+def balanced(table: np.ndarray) -> np.ndarray:
+    """Members' scores of one row as if all had scored the same responses.
+
+    Where a score is missing, each member's scores are moved by its offset in the additive model response + member
+    (least squares), so that the mean over whoever scored a response compares with that of another. A complete table
+    stays as it is.
+
+    Args:
+        table: shape (responses, members), on a common scale, NaN where missing.
+    """
+    known = np.isfinite(table)
+    scored = known.any(axis=1)
+    if known[scored].all() or not scored.any():
+        return table
+    members = np.flatnonzero(known.any(axis=0))
+    rows, columns = np.nonzero(known)
+    design = np.zeros((len(rows), len(table) + table.shape[1]))
+    design[np.arange(len(rows)), rows] = 1
+    design[np.arange(len(rows)), len(table) + columns] = 1
+    fit = np.linalg.lstsq(design, table[rows, columns], rcond=None)[0]
+    offset = fit[len(table) :]
+    return np.asarray(table - (offset - offset[members].mean()))
 
 
 def _first(scores: Sequence[Score]) -> Score:
@@ -347,11 +382,8 @@ def _report(
 
 def _tau(a: np.ndarray, b: np.ndarray) -> float | None:
     """Kendall's tau-b of two members over the responses to one prompt; None where either ranks nothing."""
-    both = np.isfinite(a) & np.isfinite(b)
-    above = np.triu_indices(int(both.sum()), 1)
-    x, y = (np.sign(np.subtract.outer(v[both], v[both]))[above] for v in (a, b))
-    norm = np.sqrt((x * x).sum() * (y * y).sum())
-    return float((x * y).sum() / norm) if norm > 0 else None
+    tau = float(kendall(a[None, :], b[None, :])[0])
+    return None if np.isnan(tau) else tau
 
 
 def krippendorff(values: np.ndarray) -> float | None:

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from typing import Final
 
-from hf_datamap.data import Example, Layout, Message, parse_paths
-from hf_datamap.engine.endpoint import Endpoint
-from hf_datamap.engine.task import JSON, Answer, Answerer, Score, Task
-from hf_datamap.errors import ScorerError, Unanswered
-from hf_datamap.scorers.base import Scorer, describe, has_text
+from hf_datamap.data import Example, Layout, parse_paths
+from hf_datamap.engine.task import JSON, Answer, Score, Task
+from hf_datamap.errors import ScorerError
+from hf_datamap.scorers.base import Scorer, has_text
 from hf_datamap.scorers.embedders import DEFAULT_EMBEDDER, RougeL, SentenceEmbedder, Similarity
-from hf_datamap.scorers.judge_prompt import clean, tokens_of
-from hf_datamap.scorers.judge_reply import content, tokens_used
-
-#: Ours, after what the paper says of theirs: accurate, relevant, positive, engaging, educational, helpful information.
-_SYSTEM: Final = (
-    "You are a helpful assistant. Give people accurate, relevant and up-to-date information in a positive, engaging "
-    "and educational way, and help them as well as you can."
-)
+from hf_datamap.scorers.writers import ReferenceWriter
 
 
 class ReferenceScorer(Scorer):
@@ -33,6 +23,7 @@ class ReferenceScorer(Scorer):
         similarity: Hub id or path of a ``sentence-transformers`` model, ``rouge-l``, or a `SentenceEmbedder`,
             `ServedEmbedder` or `RougeL`. How long texts are read is told, and chosen, there.
         writer: who writes missing references: a `ReferenceWriter`, or a model name for one.
+        text_only: whether prompts with images are read by their text alone; else such data is refused.
 
     Raises:
         ScorerError: an option is malformed.
@@ -44,7 +35,9 @@ class ReferenceScorer(Scorer):
         *,
         similarity: str | Similarity = DEFAULT_EMBEDDER,
         writer: str | ReferenceWriter | None = None,
+        text_only: bool = False,
     ) -> None:
+        self.text_only = text_only
         if column is not None and not column.strip():
             raise ScorerError("reference: the column's name is empty")
         parse_paths(column)
@@ -94,8 +87,8 @@ class ReferenceScorer(Scorer):
         references, response = task.payload
         if task.given is not None:
             references = (str(task.given.value),)
-        found = [await self.similarity.compare(reference, response) for reference in references]
-        return Answer(max(value for value, _ in found), sum(sent for _, sent in found))
+        compared = [await self.similarity.compare(reference, response) for reference in references]
+        return Answer(max(value for value, _ in compared), sum(tokens for _, tokens in compared))
 
     def combine(self, example: Example, answers: Sequence[Answer | str]) -> list[Score]:
         """One similarity per response."""
@@ -117,91 +110,3 @@ class ReferenceScorer(Scorer):
 
 def _score(answer: Answer | str) -> Score:
     return Score(None, answer) if isinstance(answer, str) else Score(float(answer.value))  # type: ignore[arg-type] # by answer()
-
-
-class ReferenceWriter(Answerer):
-    """Writes one reference answer per prompt, as the authors did (gpt-4o-2024-11-20, 1,024 tokens).
-
-    Its answers are kept in the score store like scores: a prompt is paid for once, whatever the data set or similarity.
-
-    Args:
-        model: model name, as the endpoint spells it.
-        base_url: for example ``http://localhost:8000/v1``; ``OPENAI_BASE_URL`` or OpenAI's own by default.
-        api_key: ``OPENAI_API_KEY`` by default; never stored.
-        max_tokens: tokens that it may write; a reference that ends there is used as it is.
-        temperature: sampling temperature; the endpoint's own by default.
-        system: what it is told, before the prompt's own system message.
-        max_in_flight: greatest number of concurrent requests.
-        timeout: seconds until a request counts as lost.
-    """
-
-    def __init__(
-        self,
-        model: str,
-        *,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        max_tokens: int = 1024,
-        temperature: float | None = None,
-        system: str = _SYSTEM,
-        max_in_flight: int = 64,
-        timeout: float = 300.0,
-    ) -> None:
-        if max_tokens < 1 or max_in_flight < 1:
-            raise ScorerError(f"max_tokens and max_in_flight must be at least 1, not {max_tokens} and {max_in_flight}")
-        self.endpoint = Endpoint(model, base_url=base_url, api_key=api_key, timeout=timeout)
-        self.max_tokens, self.temperature, self.system = max_tokens, temperature, system
-        self.max_in_flight = max_in_flight
-
-    def __repr__(self) -> str:
-        return describe(type(self).__name__, self.identity)
-
-    @property
-    def identity(self) -> dict[str, JSON]:
-        """What its answers depend on."""
-        return {
-            "kind": "reference-writer",
-            **self.endpoint.identity,
-            "system_digest": hashlib.blake2b(self.system.encode(), digest_size=8).hexdigest(),
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-        }
-
-    def task(self, prompt: tuple[Message, ...]) -> Task:
-        """The task of answering a prompt."""
-        return Task([[message["role"], message["content"]] for message in prompt], prompt, scorer=self)
-
-    def estimate(self, task: Task) -> tuple[int, int]:
-        """Roughly how many tokens a task sends and receives (see `tokens_of`; a reference is long)."""
-        return tokens_of([Message(role="system", content=self.system), *task.payload]), min(self.max_tokens, 400)
-
-    async def answer(self, task: Task) -> Answer:
-        """Write one reference.
-
-        Raises:
-            Unanswered: refused or empty.
-            Overloaded: try again later.
-            EndpointError: the endpoint will answer nothing.
-        """
-        own = [clean(message["content"]) for message in task.payload if message["role"] == "system"]
-        turns = [
-            {"role": message["role"], "content": clean(message["content"])}
-            for message in task.payload
-            if message["role"] != "system"
-        ]
-        body = {
-            "messages": [{"role": "system", "content": "\n\n".join([self.system, *own])}, *turns],
-            "max_tokens": self.max_tokens,
-        }
-        if self.temperature is not None:
-            body["temperature"] = self.temperature
-        reply = await self.endpoint.chat(body)
-        try:
-            text, _ = content(reply, cut_off_is_fine=True)
-        except Unanswered as error:
-            raise Unanswered(f"no reference was written: {error}") from None
-        return Answer(text, *tokens_used(reply))
-
-    async def close(self) -> None:
-        """Close the connections of the running loop."""
-        await self.endpoint.close()

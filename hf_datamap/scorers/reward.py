@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +13,7 @@ from hf_datamap.engine.endpoint import Endpoint
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import ScorerError, Unanswered
 from hf_datamap.scorers.base import Scorer, has_text
-from hf_datamap.scorers.judge_prompt import clean
+from hf_datamap.scorers.fence import clean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,8 +27,9 @@ Pair = tuple[tuple[Message, ...], str]  # a prompt and a response to it
 class RewardModel(Scorer):
     """Scores each response with a reward model that has a classification head.
 
-    A model whose tokenizer has a chat template is shown prompt and response as one conversation; any other is shown a
-    pair of texts (the prompt's messages joined by blank lines, and the response).
+    A model whose tokenizer has a chat template is shown prompt and response as one conversation; an encoder without one
+    is shown a pair of texts (the prompt's messages joined by blank lines, and the response). A decoder without one is
+    refused, and so is a checkpoint that lacks weights, such as a base model without a head.
 
     Texts that do not fit the model are cut at the beginning, so that the response's end, where such models are read,
     stays; or get no score.
@@ -43,9 +45,11 @@ class RewardModel(Scorer):
         batch_size: texts scored at a time.
         revision: branch, tag or commit of a Hub model.
         trust_remote_code: whether code that comes with the model may run. ArmoRM needs it.
+        chat_template: Jinja, for decoders whose tokenizer has none; it is in the model's card or its training code.
         base_url: a server that has the model, for example ``http://localhost:8000``; nothing is loaded here then.
         server: ``vllm`` (``/classify`` with messages) or ``tei`` (``/predict`` with pairs of texts).
         api_key: the server's key, if it has one; never stored.
+        text_only: whether prompts with images are judged by their text alone; else such data is refused.
         max_in_flight: greatest number of concurrent requests to a server.
         timeout: seconds until a request to a server counts as lost.
 
@@ -65,12 +69,15 @@ class RewardModel(Scorer):
         batch_size: int = 8,
         revision: str | None = None,
         trust_remote_code: bool = False,
+        chat_template: str | None = None,
         base_url: str | None = None,
         server: str = "vllm",
         api_key: str | None = None,
+        text_only: bool = False,
         max_in_flight: int = 64,
         timeout: float = 300.0,
     ) -> None:
+        self.text_only = text_only
         for name, value, allowed in (
             ("long_texts", long_texts, ("cut", "refuse")),
             ("dtype", dtype, ("auto", "float32", "bfloat16", "float16")),
@@ -93,6 +100,7 @@ class RewardModel(Scorer):
                 batch_size=batch_size,
                 revision=revision,
                 trust_remote_code=trust_remote_code,
+                chat_template=chat_template,
             )
             self.max_in_flight = WINDOW * batch_size
         else:
@@ -138,6 +146,10 @@ def _score(answer: Answer | str) -> Score:
     return Score(None, answer) if isinstance(answer, str) else Score(float(answer.value))  # type: ignore[arg-type] # by answer()
 
 
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
 def _finite(value: Any) -> float:  # noqa: ANN401 - what a model or a server gives
     if not isinstance(value, int | float) or value - value != 0:
         raise Unanswered(f"the reward model gave no finite number: {str(value)[:60]}")
@@ -159,7 +171,9 @@ class _Local:
         batch_size: int,
         revision: str | None,
         trust_remote_code: bool,
+        chat_template: str | None,
     ) -> None:
+        self.chat_template = chat_template
         self.model, self.output, self.long_texts, self.max_length = model, output, long_texts, max_length
         self.device, self.dtype, self.batch_size = device, dtype, batch_size
         self.revision, self.trust_remote_code = revision, trust_remote_code
@@ -179,12 +193,13 @@ class _Local:
 
     @property
     def identity(self) -> dict[str, JSON]:
-        return {
+        identity: dict[str, JSON] = {
             "model": self.model,
             "revision": self.revision,
             "max_length": self.max_length,
             "dtype": self.dtype,
         }
+        return identity | ({"chat_template": _digest(self.chat_template)} if self.chat_template is not None else {})
 
     async def reward(self, pair: Pair) -> Answer:
         length = sum(len(message["content"]) for message in pair[0]) + len(pair[1])
@@ -261,28 +276,28 @@ class _Local:
             for name in items[0]
         }
 
-    def _pick(self, found: Any, config: Any) -> Tensor:  # noqa: ANN401 - a transformers output
+    def _pick(self, outputs: Any, config: Any) -> Tensor:  # noqa: ANN401 - a transformers output
         """The numbers that ``output`` names, shape (batch,).
 
         Raises:
             ScorerError: it names none, or several are left.
         """
-        names = [name for name, value in found.items() if hasattr(value, "shape") and value.ndim in (1, 2)]
+        names = [name for name, value in outputs.items() if hasattr(value, "shape") and value.ndim in (1, 2)]
         labels = {str(label): int(place) for place, label in (config.id2label or {}).items()}
         entry = _ENTRY.match(self.output or "")
         if self.output in names or (entry and entry[1] in names):
-            value = found[entry[1] if entry else self.output]
+            value = outputs[entry[1] if entry else self.output]
             if entry and value.ndim == 2 and int(entry[2]) < value.shape[1]:
                 return value[:, int(entry[2])]  # type: ignore[no-any-return] # transformers outputs are untyped
         else:
-            value = found["logits"]
+            value = outputs["logits"]
             if self.output is not None and self.output in labels:
                 return value[:, labels[self.output]]  # type: ignore[no-any-return]
             if self.output is not None:
                 value = None
         if value is not None and (value.ndim == 1 or value.shape[1] == 1):
             return value.reshape(len(value))  # type: ignore[no-any-return]
-        shapes = ", ".join(f"{name} {tuple(found[name].shape[1:])}" for name in names)
+        shapes = ", ".join(f"{name} {tuple(outputs[name].shape[1:])}" for name in names)
         asked = f"no single number {self.output!r}" if self.output else "several numbers"
         own = (
             ""
@@ -309,7 +324,9 @@ class _Local:
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.model, **source)
             dtype = self.dtype if self.dtype == "auto" else getattr(torch, self.dtype)
-            model = AutoModelForSequenceClassification.from_pretrained(self.model, dtype=dtype, **source)
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                self.model, dtype=dtype, output_loading_info=True, **source
+            )
         except Exception as error:
             more = (
                 " It brings code of its own; pass trust_remote_code=True if you trust it."
@@ -320,12 +337,55 @@ class _Local:
             raise ScorerError(
                 f"cannot load the reward model {self.model}: {type(error).__name__}: {words}{more}"
             ) from error
+        self._refuse_unloaded(model, loading)
+        self._prepare_template(tokenizer, model.config)
         self._has_padding = model.config.get_text_config().pad_token_id is not None
         device = self.device or (
             "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         )
         self._loaded = tokenizer, model.eval().to(device), self._longest(tokenizer, model.config)
         return self._loaded
+
+    def _refuse_unloaded(self, model: Any, loading: Mapping[str, Any]) -> None:  # noqa: ANN401
+        """Refuse a model some of whose weights were not in the checkpoint: transformers made them up at random.
+
+        Raises:
+            ScorerError: weights are missing, or of another shape.
+        """
+        weights = {name for name, _ in model.named_parameters()}
+        mismatched = [key[0] if isinstance(key, tuple | list) else key for key in loading.get("mismatched_keys") or ()]
+        unloaded = sorted(weights & {str(key) for key in (*(loading.get("missing_keys") or ()), *mismatched)})
+        if not unloaded:
+            return
+        unused = sorted(map(str, loading.get("unexpected_keys") or ()))
+        beside = f" It has {', '.join(unused[:3])}, which the architecture does not know." if unused else ""
+        head = [name for name in unloaded if not name.startswith(f"{model.base_model_prefix}.")]
+        what = f"the head of the reward model ({', '.join(head[:3])})" if head else f"{len(unloaded)} of its weights"
+        raise ScorerError(
+            f"{self.model}: {what} is not in the checkpoint, so its scores would be random.{beside} Is it a base "
+            "model, or one whose head has another name? One that brings code of its own needs trust_remote_code=True"
+        )
+
+    def _prepare_template(self, tokenizer: Any, config: Any) -> None:  # noqa: ANN401
+        """Set the chat template; a decoder without one would read prompt and response as one run of words.
+
+        Raises:
+            ScorerError: it is a decoder, and there is no chat template.
+        """
+        from transformers.models.auto.modeling_auto import (
+            MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+            MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+        )
+
+        if self.chat_template is not None:
+            tokenizer.chat_template = self.chat_template
+        kind = config.get_text_config().model_type
+        is_decoder = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+        if is_decoder and not tokenizer.chat_template:
+            raise ScorerError(
+                f"{self.model}: the tokenizer has no chat template, so there is no telling how the model was shown "
+                "conversations in training. Pass chat_template= (Jinja, from the model's card)"
+            )
 
     def _longest(self, tokenizer: Any, config: Any) -> int | None:  # noqa: ANN401
         positions = getattr(config.get_text_config(), "max_position_embeddings", None)
@@ -399,7 +459,7 @@ class _TEI(_Served):
         return Answer(_finite(self._one(numbers)))
 
     def _one(self, numbers: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
-        wanted = self.output if self.output is not None else next(iter(numbers)) if len(numbers) == 1 else ""
-        if wanted not in numbers:
+        label = self.output if self.output is not None else next(iter(numbers)) if len(numbers) == 1 else ""
+        if label not in numbers:
             raise ScorerError(f"{self.endpoint.model} gives {', '.join(numbers)}: name one with output=")
-        return numbers[wanted]
+        return numbers[label]

@@ -35,6 +35,9 @@ class Criterion:
     text: str
     weight: float = 1.0
 
+    def __repr__(self) -> str:
+        return f"Criterion({self.name!r}, weight={self.weight:g})"
+
 
 @dataclass(frozen=True, slots=True)
 class Rubric:
@@ -60,6 +63,10 @@ class Rubric:
             raise ScorerError(f"rubric {self.name!r}: criteria need different names of one word each, not {names}")
         if not all(math.isfinite(criterion.weight) and criterion.weight > 0 for criterion in self.criteria):
             raise ScorerError(f"rubric {self.name!r}: weights must be positive numbers")
+
+    def __repr__(self) -> str:
+        names = f", criteria={', '.join(criterion.name for criterion in self.criteria)}" if self.criteria else ""
+        return f"Rubric({self.name[:40]!r}, {len(self.text):,} characters{names[:60]})"
 
     @property
     def fields(self) -> tuple[str, ...]:

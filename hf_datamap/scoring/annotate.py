@@ -1,42 +1,37 @@
-"""`annotate`: the whole job, from rows to a mapped dataset."""
+"""`annotate`: the whole job, from rows to a mapped dataset, for datasets and streams."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import xxhash
 
-from hf_datamap.data import Example, Layout, choose_layout, columns, detect_layout
-from hf_datamap.data.dataset import by_row_group, map_tables, with_columns, with_table
-from hf_datamap.datamap.datamap import DataMap, assign_stream
-from hf_datamap.datamap.noise import split_of, with_probability, without_noise
-from hf_datamap.datamap.reliability import NoiseSplit, joined
-from hf_datamap.engine.budget import Budget, Prices, Usage
-from hf_datamap.engine.store import Keys, Store
-from hf_datamap.engine.task import Task
-from hf_datamap.errors import BudgetError, LayoutError, MapError, RowError
+from hf_datamap.data import Layout, columns
+from hf_datamap.data.dataset import by_row_group, find_layout, map_tables, table_digest, with_columns, with_table
+from hf_datamap.datamap.assign import Assigner
+from hf_datamap.datamap.points import IN_MEMORY_OF_STREAMS, Gathered
+from hf_datamap.engine.budget import Budget, Usage
+from hf_datamap.errors import BudgetError, RowError
 from hf_datamap.scorers.adapter import as_fitted_scorer, as_scorer
-from hf_datamap.scorers.base import Scorer, ScorerLike, Way
+from hf_datamap.scorers.base import ScorerLike, Way
 from hf_datamap.scorers.panel import Panel
-from hf_datamap.scoring.progress import READ, Progress, ScoringJob, added_schema, batches, needed_columns, score_table
+from hf_datamap.scoring.driver import Rows, job_of, map_rows
+from hf_datamap.scoring.job import MapJob, PartReport
+from hf_datamap.scoring.progress import Progress
+from hf_datamap.scoring.score_rows import RowScoring, added_schema, needed_columns
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, IterableDataset
 
-    from hf_datamap.datamap.datamap import AnyDataset
+    from hf_datamap.data.dataset import AnyDataset
+    from hf_datamap.datamap.datamap import DataMap
 
-_STREAMED: Final = 10_000  # rows of a stream scored at a time, where that needs no requests
-_STREAMED_ASKING: Final = (
-    2_000  # otherwise: the last answers to one table are waited for before the next is asked about
-)
-_HASHED: Final = 100_000  # rows digested at a time
+_STREAMED_ROWS: Final = 10_000  # rows of a stream scored at a time, where that needs no requests
+#: Otherwise: the last answers for one table are waited for before the next table is begun.
+_STREAMED_ROWS_ASKING: Final = 2_000
 
 
 def annotate(
@@ -53,8 +48,8 @@ def annotate(
 ) -> tuple[AnyDataset, DataMap]:
     """Score a dataset, fit its map, and add every column: scores, region, agreement and margin.
 
-    Rows keep their order and number. What was paid for is kept in the score store whatever happens, so that the same
-    call goes on where an earlier one ended.
+    Rows keep their order and number, splits their names. What was paid for is kept in the score store whatever happens,
+    so that the same call goes on where an earlier one ended.
 
     Args:
         ds: a `Dataset`, a `DatasetDict` (its splits are cut together) or an `IterableDataset`: read once now, a few
@@ -77,36 +72,23 @@ def annotate(
         MapError: the dataset has no rows.
         BudgetError: a budget for a stream.
     """
-    from datasets import DatasetDict, IterableDataset
+    from datasets import IterableDataset
 
-    options: dict[str, Any] = {"low_variance": low_variance, "low_mean": low_mean, "correct_noise": correct_noise}
-    scorer = as_scorer(scorer)
+    options = {"low_variance": low_variance, "low_mean": low_mean, "correct_noise": correct_noise}
+    rows: Any
     if isinstance(ds, IterableDataset):
         if budget is not None and budget.limited:
             raise BudgetError("a stream, scored as it is read, has no budget: take(n) of it, or load it as a Dataset")
-        return _annotate_stream(ds, scorer, layout, options, source=source, progress=progress)
-    splits = dict(ds) if isinstance(ds, DatasetDict) else {"": ds}
-    rows = sum(len(split) for split in splits.values())
-    if not rows:
-        raise MapError("the dataset has no rows: there is nothing to map")
-    layout = scorer.read_with(_layout_for(splits, layout))
-    budget, usage = budget or Budget(), Usage()
-    bar = Progress(usage, rows, progress)
-    jobs = {name: ScoringJob(split, layout, budget=budget, usage=usage, progress=bar) for name, split in splits.items()}
-    try:
-        scorer, tables = _run_all(jobs, scorer)
-    finally:
-        bar.close()
-        scorer.release()
-    scored = {name: with_columns(split, tables[name], _content(tables[name])) for name, split in splits.items()}
-    whole = DatasetDict(scored) if isinstance(ds, DatasetDict) else scored[""]
-    provenance = provenance_of(scorer, layout, usage, budget, source)
-    provenance["rows"] = statuses_of(*(table[columns.STATUS] for table in tables.values()))
-    provenance |= scorer.provenance()
-    if found := joined(map(split_of, tables.values())):
-        provenance["noise"] = found.summary()
-    data_map = DataMap.fit(whole, **options, provenance=provenance)
-    return data_map.assign(whole, probability=correct_noise), data_map
+        stream = by_row_group(ds)
+        fitted = as_fitted_scorer(scorer)
+        found_layout = find_layout(stream, layout, images=fitted.takes_images)
+        rows = StreamRows(stream, job_of(fitted, found_layout, budget, options))
+    else:
+        splits = dict(ds) if isinstance(ds, Mapping) else {"": ds}
+        adapted = as_scorer(scorer)
+        found_layout = find_layout(ds, layout, images=adapted.takes_images)
+        rows = DatasetRows(ds, splits, job_of(adapted, found_layout, budget, options))
+    return map_rows(rows, source, progress)
 
 
 def fit_panel(
@@ -117,7 +99,7 @@ def fit_panel(
     budget: Budget | None = None,
     progress: bool | None = None,
 ) -> Panel:
-    """Return a panel that knows its members' scales on a data set, and how far they agree (``panel.report``).
+    """Return a panel that knows its members' scales on a dataset, and how far they agree (``panel.report``).
 
     `annotate` does this by itself; ``score_fn`` needs it done. Every member scores everything, as in `annotate`; what
     is paid for is kept, so that the map after it asks nothing again.
@@ -133,242 +115,112 @@ def fit_panel(
         LayoutError: the columns fit no layout, or several.
         ScorerError: fewer than two members scored anything.
     """
-    splits = dict(ds) if isinstance(ds, Mapping) else {"": ds}
-    layout = panel.read_with(_layout_for(splits, layout))
+    splits = list(ds.values()) if isinstance(ds, Mapping) else [ds]
+    job = MapJob(panel, panel.read_with(find_layout(ds, layout, images=panel.takes_images)), budget or Budget())
     usage = Usage()
-    bar = Progress(usage, sum(len(split) for split in splits.values()), progress)
-    jobs = [
-        ScoringJob(split, layout, budget=budget or Budget(), usage=usage, progress=bar) for split in splits.values()
-    ]
+    bar = Progress(usage, sum(map(len, splits)), progress)
+    scorings = [RowScoring(split, job, usage, bar) for split in splits]
     try:
-        return panel.fitted([outcome for job in jobs for outcome in job.collect(panel.unfitted())])
+        return panel.fitted([outcome for scoring in scorings for outcome in scoring.collect(panel.unfitted())])
     finally:
         bar.close()
         panel.release()
 
 
-def _run_all(jobs: Mapping[str, ScoringJob], scorer: Scorer) -> tuple[Scorer, dict[str, pa.Table]]:
-    """Score every split; a panel without scales gets them from all of them."""
-    if not scorer.needs_fit:
-        return scorer, {name: job.run(scorer) for name, job in jobs.items()}
-    gathered = {name: job.collect(scorer.unfitted()) for name, job in jobs.items()}
-    panel = scorer.fitted([outcome for outcomes in gathered.values() for outcome in outcomes])
-    return panel, {
-        name: jobs[name].table([o if isinstance(o, RowError) else panel.standardised(o) for o in outcomes], panel)
-        for name, outcomes in gathered.items()
-    }
+@dataclass
+class DatasetRows(Rows[Any]):
+    """The rows of a `Dataset`, or of the splits of a `DatasetDict`: a part is a split.
 
+    A split is scored in one go, so that no slow answer holds up the rest; the added columns are held in memory.
+    """
 
-def statuses_of(*found: pa.ChunkedArray | Mapping[str, int]) -> dict[str, int]:
-    """Rows per status, of columns of them or of counts."""
-    rows: Counter[str] = Counter()
-    for statuses in found:
-        if isinstance(statuses, Mapping):
-            rows.update(statuses)
+    ds: Dataset | DatasetDict
+    splits: Mapping[str, Dataset]
+    job: MapJob
+    _tables: list[pa.Table] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:  # type: ignore[override] # follows from the splits
+        """Rows of all splits."""
+        return sum(map(len, self.splits.values()))
+
+    def score(self, usage: Usage, progress: Progress, points: Gathered) -> Iterator[PartReport]:
+        """See `Rows`."""
+        scorings = [RowScoring(split, self.job, usage, progress) for split in self.splits.values()]
+        scorer = self.job.scorer
+        if scorer.needs_fit:
+            # The scales of a panel's members are known once all rows are scored.
+            outcomes = [scoring.collect(scorer.unfitted()) for scoring in scorings]
+            fitted = scorer.fitted([outcome for rows in outcomes for outcome in rows])
+            self.job = replace(self.job, scorer=fitted)
+            tables: Iterator[pa.Table] = (
+                scoring.table([row if isinstance(row, RowError) else fitted.standardised(row) for row in rows], fitted)
+                for scoring, rows in zip(scorings, outcomes, strict=True)
+            )
         else:
-            rows.update({entry["values"]: entry["counts"] for entry in pc.value_counts(statuses).to_pylist()})
-    return {name: rows[name] for name in (columns.OK, columns.PARTIAL, columns.FAILED, columns.SKIPPED)}
+            tables = (scoring.run(scorer) for scoring in scorings)
+        for number, (table, scoring) in enumerate(zip(tables, scorings, strict=True)):
+            self._tables.append(table)
+            points.add(table)
+            yield PartReport.of(number, table, scoring.unfinished)
+
+    def assign(self, data_map: DataMap) -> Any:  # noqa: ANN401 - a Dataset or a DatasetDict, as was given
+        """See `Rows`."""
+        from datasets import DatasetDict
+
+        assigner = data_map.assigner(probability=self.job.correct_noise)
+        mapped, first_row = {}, 0
+        for (name, split), table in zip(self.splits.items(), self._tables, strict=True):
+            added = with_table(table, assigner(table, first_row))
+            kept = split.remove_columns([name for name in columns.FOLLOWING if name in split.column_names])
+            mapped[name] = with_columns(kept, added, table_digest(table) + assigner.content)
+            first_row += table.num_rows
+        return DatasetDict(mapped) if isinstance(self.ds, DatasetDict) else mapped[""]
+
+
+@dataclass
+class StreamRows(Rows["IterableDataset"]):
+    """The rows of a stream, in tables: scored now, and again, from the store, as the result is read."""
+
+    in_memory = IN_MEMORY_OF_STREAMS
+    ds: IterableDataset
+    job: MapJob
+    count: None = None
+
+    @property
+    def _table_rows(self) -> int:
+        return _STREAMED_ROWS_ASKING if self.job.scorer.way is Way.ENGINE else _STREAMED_ROWS
+
+    def score(self, usage: Usage, progress: Progress, points: Gathered) -> Iterator[PartReport]:
+        """See `Rows`."""
+        needed = needed_columns(self.job.scorer, self.job.layout)
+        names = self.ds.column_names
+        narrow = self.ds.select_columns([name for name in names if name in needed]) if names else self.ds
+        for number, table in enumerate(narrow.with_format("arrow").iter(self._table_rows)):
+            scoring = RowScoring.of_table(table, self.job, usage, progress)
+            added = scoring.run(self.job.scorer)
+            points.add(added)
+            yield PartReport.of(number, added, scoring.unfinished)
+
+    def assign(self, data_map: DataMap) -> IterableDataset:
+        """See `Rows`."""
+        assigner = data_map.assigner(probability=self.job.correct_noise)
+        replaced = assigner.schema.names  # the variance, where noise is taken out of it
+        kept = [each for each in added_schema(self.job.scorer) if each.name not in replaced]
+        work = _ScoreAndAssign(self.job, assigner)
+        schema = pa.schema([*kept, *assigner.schema])
+        return map_tables(self.ds, work, schema, self._table_rows, numbered=True, dropped=columns.FOLLOWING)
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """What a run would take.
+class _ScoreAndAssign:
+    """Adds all columns to tables of a stream."""
 
-    Attributes:
-        rows: rows that can be read.
-        skipped: rows that cannot, with reasons.
-        requests: requests to send; those whose answers are in the store are not counted.
-        from_store: answers already there.
-        input_tokens: tokens to send, at about four bytes of UTF-8 a token.
-        output_tokens: tokens to receive.
-        cost: US dollars; None without prices.
-    """
+    job: MapJob
+    assigner: Assigner
 
-    rows: int
-    skipped: dict[str, int]
-    requests: int
-    from_store: int
-    input_tokens: int
-    output_tokens: int
-    cost: float | None
-
-    def summary(self) -> dict[str, Any]:
-        """The numbers, as JSON."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        lines = [f"{self.rows:,} rows can be scored"]
-        lines += [f"  {count:,} rows cannot: {reason}" for reason, count in self.skipped.items()]
-        lines.append(f"{self.requests:,} requests to send, {self.from_store:,} answers are in the store already")
-        lines.append(f"about {self.input_tokens:,} tokens in and {self.output_tokens:,} out")
-        lines.append(f"about ${self.cost:,.4f}" if self.cost is not None else "cost unknown: pass --price IN,OUT")
-        return "\n".join(lines)
-
-
-def estimate(
-    ds: Dataset, scorer: ScorerLike, *, layout: Layout | None = None, prices: Prices | None = None
-) -> Estimate:
-    """Say what annotating a dataset would take, without sending anything.
-
-    Args:
-        ds: the dataset.
-        scorer: the scorer.
-        layout: where prompt and responses are; detected from the columns by default.
-        prices: what the endpoint charges.
-
-    Raises:
-        LayoutError: the columns fit no layout, or several.
-    """
-    scorer = as_scorer(scorer)
-    layout = scorer.read_with(_layout_for({"": ds}, layout))
-    reasons: Counter[str] = Counter()
-    rows = sent = received = 0
-    wanted: set[bytes] = set()
-    paying = scorer if scorer.way is Way.ENGINE else None
-    store, keys = (Store() if paying else None), _KeyRing()
-    known = 0
-    for batch in batches(ds, layout.columns, READ):
-        for example in layout.read_batch(batch):
-            if isinstance(example, RowError):
-                reasons[example.reason] += 1
-                continue
-            rows += 1
-            if paying is None or store is None:
-                continue
-            tasks = {keys.of(task, paying): task for task in _all_tasks(paying, example)}
-            there = store.get(key for key in tasks if key not in wanted)
-            known += len(there)
-            for key, task in tasks.items():
-                if key not in there and key not in wanted:
-                    wanted.add(key)
-                    tokens = _tokens(paying, task)
-                    sent, received = sent + tokens[0], received + tokens[1]
-    if store is not None:
-        store.close()
-    cost = prices.cost(sent, received) if prices else None
-    return Estimate(rows, dict(reasons.most_common()), len(wanted), known, sent, received, cost)
-
-
-def _all_tasks(scorer: Scorer, example: Example) -> Iterator[Task]:
-    """A scorer's tasks, and those that they wait for."""
-    for task in scorer.tasks(example):
-        yield task
-        if task.after is not None:
-            yield task.after
-
-
-class _KeyRing:
-    """Keys of tasks under whoever answers them."""
-
-    def __init__(self) -> None:
-        self._keys: dict[int, Keys] = {}
-
-    def of(self, task: Task, cutter: Scorer) -> bytes:
-        scorer = task.scorer or cutter
-        if id(scorer) not in self._keys:
-            self._keys[id(scorer)] = Keys(dict(scorer.identity))
-        return self._keys[id(scorer)].of(task.content)
-
-
-def _tokens(scorer: Scorer, task: Task) -> tuple[int, int]:
-    return (task.scorer or scorer).estimate(task)
-
-
-def _layout_for(splits: Mapping[str, Dataset], given: Layout | None = None) -> Layout:
-    """The one layout of all splits; one that was given is checked against their columns."""
-    if given is not None:
-        return choose_layout(splits, given)
-    found: dict[str, Layout] = {}
-    for name, split in splits.items():
-        sample = split.select(range(min(8, len(split)))).to_list() if len(split) else None
-        found[name] = detect_layout(split.features, sample=sample)
-    first, *others = found.values()
-    if any(other.to_dict() != first.to_dict() for other in others):
-        names = ", ".join(f"{name}: {layout.name}" for name, layout in found.items())
-        raise LayoutError(f"the splits have different layouts ({names}); annotate them one by one, or pass layout=")
-    return first
-
-
-def _content(table: pa.Table) -> bytes:
-    """A digest of the scores, for the fingerprint; however large the table, little of it is copied at a time."""
-    digest = xxhash.xxh3_128()
-    for start in range(0, table.num_rows, _HASHED):
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table.slice(start, _HASHED).combine_chunks())
-        digest.update(sink.getvalue())
-    return digest.digest()
-
-
-def _annotate_stream(
-    ds: IterableDataset,
-    scorer: Scorer,
-    layout: Layout | None,
-    options: Mapping[str, Any],
-    *,
-    source: Mapping[str, Any] | None,
-    progress: bool | None,
-) -> tuple[IterableDataset, DataMap]:
-    """Score and fit in one pass, then score and assign lazily: what was bought in the first pass is read back."""
-    scorer = as_fitted_scorer(scorer)
-    ds = by_row_group(ds)
-    layout = scorer.read_with(layout or _layout_of_stream(ds))
-    size = _STREAMED_ASKING if scorer.way is Way.ENGINE else _STREAMED
-    needed = needed_columns(scorer, layout)
-    narrow = ds.select_columns([name for name in ds.column_names if name in needed]) if ds.column_names else ds
-    first, again = _StreamJob(scorer, layout), _StreamJob(scorer, layout)
-    first.progress = Progress(first.usage, None, progress)
-    try:
-        data_map = DataMap.fit(map_tables(narrow, first, added_schema(scorer), size), **options)
-    finally:
-        first.progress.close()
-        scorer.release()
-    if not data_map.rows:
-        raise MapError("the dataset has no rows: there is nothing to map")
-    provenance = provenance_of(scorer, layout, first.usage, Budget(), source)
-    provenance["rows"] = statuses_of(first.statuses)
-    if found := joined(first.noise):
-        provenance["noise"] = found.summary()
-    data_map = data_map.model_copy(update={"provenance": provenance})
-    scored = map_tables(ds, again, added_schema(scorer), size)
-    assigned = assign_stream(without_noise(scored) if data_map.corrected else scored, data_map)
-    return (with_probability(assigned, data_map) if data_map.corrected else assigned), data_map
-
-
-def _layout_of_stream(ds: IterableDataset) -> Layout:
-    sample = list(ds.take(8).with_format(None))
-    if not sample:
-        raise MapError("the dataset has no rows: there is nothing to map")
-    return detect_layout(ds.features or sample[0], sample=sample)
-
-
-class _StreamJob:
-    """Scores the tables of a stream, and counts."""
-
-    def __init__(self, scorer: Scorer, layout: Layout) -> None:
-        self.scorer, self.layout = scorer, layout
-        self.usage, self.statuses = Usage(), Counter[str]()
-        self.noise: list[NoiseSplit | None] = []
-        self.progress: Progress | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _StreamJob, (self.scorer, self.layout)
-
-    def __call__(self, table: pa.Table) -> pa.Table:
-        added = score_table(table, self.scorer, self.layout, usage=self.usage, progress=self.progress)
-        self.statuses.update(statuses_of(added[columns.STATUS]))
-        self.noise.append(split_of(added))
-        return with_table(table, added)
-
-
-def provenance_of(
-    scorer: Scorer, layout: Layout, usage: Usage, budget: Budget, source: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """How scores came about, for a map."""
-    return {
-        "scorer": dict(scorer.identity),
-        "layout": {**layout.to_dict(), "name": layout.name, "why": layout.why},
-        "source": dict(source or {}),
-        "usage": usage.summary(budget.prices),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
+    def __call__(self, table: pa.Table, rows: list[int]) -> pa.Table:
+        scored = RowScoring.of_table(table, self.job, Usage(), Progress.hidden()).run(self.job.scorer)
+        added = with_table(scored, self.assigner(scored, rows[0] if rows else 0))
+        kept = [name for name in table.column_names if name not in columns.FOLLOWING]
+        return with_table(table.select(kept), added)

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from hf_datamap.data import Example, Layout, columns, detect_layout
+from hf_datamap.data import Example, Layout, columns, number, read_paths
+from hf_datamap.data.dataset import find_layout
+from hf_datamap.data.decode import decoded
+from hf_datamap.data.statistics import pooled_correlation, wilson_interval
 from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.engine.run import kind_of
 from hf_datamap.engine.scheduler import engine
@@ -179,25 +182,29 @@ def calibration_report(
         MapError: there is no label, or no column ``by``.
         ScorerError: a scorer cannot work at all.
     """
-    layout = layout or detect_layout(ds.features, sample=ds.select(range(min(8, len(ds)))).to_list())
+    named = _named(scorers)
+    images = all(scorer.takes_images for scorer in named.values())
+    layout = layout or find_layout(ds, images=images)
     if by is not None and by not in ds.column_names:
         raise MapError(f"there is no column {by!r} among {', '.join(ds.column_names)}")
     data = _Labelled(ds, layout, by)
     show = progress or (lambda _: None)
     entries = []
-    for name, scorer in _named(scorers).items():
+    for name, scorer in named.items():
         try:
             entries.append(data.measure(name, scorer, swap=swap, budget=budget or Budget(), show=show))
         finally:
             scorer.release()
     differences = _pairs(data.labels)
+    if data.undecided is not None:
+        differences = np.where(data.undecided, 0.0, differences)
     return CalibrationReport(
         rows=len(data.labels),
         unread=len(ds) - len(data.labels),
         pairs=int((np.isfinite(differences) & (differences != 0)).sum()),
         undecided=int((differences == 0).sum()),
-        longest=accuracy(data.lengths, data.labels),
-        length=_correlation(data.labels, data.lengths),
+        longest=data.accuracy(data.lengths),
+        length=_length_correlation(data.labels, data.lengths),
         scorers=tuple(entries),
     )
 
@@ -215,7 +222,30 @@ class _Labelled:
         self.labels = _matrix([row.annotations or () for row in read if isinstance(row, Example) and _ranks(row)])
         texts = [row.responses for row in read if isinstance(row, Example) and _ranks(row)]
         self.lengths = _matrix([[None if text is None else len(text) for text in row] for row in texts])
+        self.undecided = self._undecided()
         self.groups = np.array([str(value) for value in self.table[by].to_pylist()]) if by else None
+
+    def _undecided(self) -> np.ndarray | None:
+        """Pairs on which people gave no verdict either way, shape (rows, pairs), where labels are verdicts on pairs.
+
+        Shares of wins may differ on such a pair, because of the verdicts on others: that is no preference.
+        """
+        if self.layout.label != "pairwise":
+            return None
+        path = (self.layout.annotations or ("",))[0]
+        width = self.labels.shape[1]
+        undecided = np.zeros((len(self.labels), width * (width - 1) // 2), bool)
+        places = {pair: place for place, pair in enumerate(combinations(range(width), 2))}
+        for row, verdicts in enumerate(map(decoded, read_paths(self.table, (path,))[path])):
+            count = (1 + math.isqrt(1 + 8 * len(verdicts or ()))) // 2  # responses that have so many pairs
+            for pair, verdict in zip(combinations(range(count), 2), verdicts or (), strict=True):
+                undecided[row, places[pair]] = number(verdict) == 0
+        return undecided
+
+    def accuracy(self, scores: np.ndarray, rows: np.ndarray | slice = slice(None)) -> Accuracy:
+        """How often scores rank two responses as people do, over some rows."""
+        undecided = None if self.undecided is None else self.undecided[rows]
+        return accuracy(scores[rows], self.labels[rows], undecided)
 
     def measure(
         self, name: str, scorer: Scorer, *, swap: bool, budget: Budget, show: Callable[[Usage], None]
@@ -228,9 +258,9 @@ class _Labelled:
             scorer = scorer.fitted(_outcomes(scorer.unfitted(), examples, budget, usage, show))
         failed: Counter[str] = Counter()
         if scorer.way is Way.COLUMNS:
-            found = columns_of(scorer, self.table, layout)
-            scores = columns.padded(found[columns.SCORES])
-            failed.update(_without_number(found, np.isfinite(self.lengths).sum(axis=1)))
+            table = columns_of(scorer, self.table, layout)
+            scores = columns.padded(table[columns.SCORES])
+            failed.update(_without_number(table, np.isfinite(self.lengths).sum(axis=1)))
         else:
             outcomes = _outcomes(scorer, examples, budget, usage, show)
             failed.update(kind_of(score.error) for row in outcomes for score in row if score.value is None)
@@ -240,27 +270,28 @@ class _Labelled:
         return Calibration(
             scorer=name,
             identity=dict(scorer.identity),
-            accuracy=accuracy(scores, self.labels),
-            subsets={
-                str(group): accuracy(scores[groups == group], self.labels[groups == group])
-                for group in np.unique(groups)
-            },
+            accuracy=self.accuracy(scores),
+            subsets={str(group): self.accuracy(scores, groups == group) for group in np.unique(groups)},
             coverage=float(np.isfinite(scores).sum() / max(1, np.isfinite(self.lengths).sum())),
             failed=dict(failed.most_common()),
-            length=_correlation(scores, self.lengths),
+            length=_length_correlation(scores, self.lengths),
             longer=accuracy(scores, np.where(np.isfinite(scores), self.lengths, np.nan)).value,
             swap=None if not swap or scorer.way is Way.COLUMNS else self._swap(scorer, scores, examples, budget),
             usage=usage.summary(budget.prices),
         )
 
     def _swap(self, scorer: Scorer, scores: np.ndarray, examples: list[_Row], budget: Budget) -> float | None:
-        """Share of labelled pairs that a scorer ranks the same way when it sees the responses the other way round."""
+        """Share of labelled pairs that a scorer ranks the same way when it sees the responses the other way round.
+
+        Of pairs that it ranks at least one way round: who sees no difference has no preference that could be held.
+        """
         other = scorer.swapped() or scorer
         turned = [_turned(row) if isinstance(row, Example) else row for row in examples]
         outcomes = _outcomes(other, turned, budget, Usage(), lambda _: None)
         again = _fitting(_matrix([[score.value for score in row[::-1]] for row in outcomes]), self.labels)
         first, second, ranked = _pairs(scores), _pairs(again), _pairs(self.labels)
         seen = np.isfinite(first) & np.isfinite(second) & np.isfinite(ranked) & (ranked != 0)
+        seen &= (first != 0) | (second != 0)
         return float((np.sign(first) == np.sign(second))[seen].mean()) if seen.any() else None
 
 
@@ -270,10 +301,10 @@ def _turned(row: Example) -> Example:
     return replace(row, responses=row.responses[::-1], scores=beside)
 
 
-def _without_number(found: pa.Table, responses: np.ndarray) -> Iterator[str]:
+def _without_number(table: pa.Table, responses: np.ndarray) -> Iterator[str]:
     """The reason for each response that has no score in a column."""
-    missing = responses - np.isfinite(columns.padded(found[columns.SCORES])).sum(axis=1)
-    for error, count in zip(found[columns.ERROR].to_pylist(), missing.tolist(), strict=True):
+    missing = responses - np.isfinite(columns.padded(table[columns.SCORES])).sum(axis=1)
+    for error, count in zip(table[columns.ERROR].to_pylist(), missing.tolist(), strict=True):
         yield from [kind_of(re.sub(r"^response [\d, ]+: ", "", error or "no number"))] * max(0, count)
 
 
@@ -282,14 +313,14 @@ def _outcomes(
 ) -> list[list[Score]]:
     """A scorer's scores of every row, none for one that it cannot read."""
     if scorer.way is Way.INLINE:
-        found = [score_inline(scorer, example) for example in examples]
+        outcomes = [score_inline(scorer, example) for example in examples]
     else:
-        found, run = prepare(scorer, examples, budget=budget, usage=usage)
+        outcomes, run = prepare(scorer, examples, budget=budget, usage=usage)
         engine().run(run, lambda: show(usage))
-    return [[] if isinstance(row, RowError) else row for row in found]
+    return [[] if isinstance(row, RowError) else row for row in outcomes]
 
 
-def accuracy(scores: np.ndarray, labels: np.ndarray) -> Accuracy:
+def accuracy(scores: np.ndarray, labels: np.ndarray, undecided: np.ndarray | None = None) -> Accuracy:
     """How often scores rank two responses to a prompt as labels do; a tie of scores counts one half.
 
     The interval is Wilson's, at the number of independent pairs that would have the same standard error as the share
@@ -298,27 +329,23 @@ def accuracy(scores: np.ndarray, labels: np.ndarray) -> Accuracy:
     Args:
         scores: shape (rows, responses), NaN where missing.
         labels: the same shape; pairs that are equal there are left out.
+        undecided: further pairs to leave out, shape (rows, pairs) in the order of `itertools.combinations`.
     """
-    wanted, given = _pairs(labels), _pairs(scores)
-    seen = np.isfinite(wanted) & (wanted != 0) & np.isfinite(given)
-    hit = np.where(given == 0, 0.5, np.sign(given) == np.sign(wanted)) * seen
-    per_row, hits = seen.sum(axis=1), hit.sum(axis=1)
+    label_gaps, score_gaps = _pairs(labels), _pairs(scores)
+    decided = np.isfinite(label_gaps) & (label_gaps != 0) & np.isfinite(score_gaps)
+    if undecided is not None:
+        decided &= ~undecided
+    hit = np.where(score_gaps == 0, 0.5, np.sign(score_gaps) == np.sign(label_gaps)) * decided
+    per_row, hits = decided.sum(axis=1), hit.sum(axis=1)
     total, rows = int(per_row.sum()), int((per_row > 0).sum())
-    ties = int(((given == 0) & seen).sum())
+    ties = int(((score_gaps == 0) & decided).sum())
     if not total:
         return Accuracy(0, 0, None, None, None)
     share = float(hits.sum()) / total
     spread = float(((hits - share * per_row) ** 2).sum()) * rows / max(1, rows - 1) / total**2
     independent = share * (1 - share) / spread if spread > 0 else float(rows)
-    low, high = _wilson(share, min(independent, float(total)))
+    low, high = wilson_interval(share, min(independent, float(total)), _Z)
     return Accuracy(total, ties, share, low, high)
-
-
-def _wilson(share: float, total: float) -> tuple[float, float]:
-    square = _Z * _Z
-    centre = (share + square / (2 * total)) / (1 + square / total)
-    half = _Z * math.sqrt(share * (1 - share) / total + square / (4 * total * total)) / (1 + square / total)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _pairs(values: np.ndarray) -> np.ndarray:
@@ -327,19 +354,15 @@ def _pairs(values: np.ndarray) -> np.ndarray:
     return np.stack(some, axis=1) if some else np.empty((len(values), 0))
 
 
-def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Correlation within rows, pooled over rows."""
-    both = np.isfinite(a) & np.isfinite(b)
-    count = np.maximum(both.sum(axis=1, keepdims=True), 1)
-    x, y = (np.where(both, v - np.where(both, v, 0.0).sum(axis=1, keepdims=True) / count, 0.0) for v in (a, b))
-    norm = math.sqrt(float((x * x).sum()) * float((y * y).sum()))
-    return float((x * y).sum()) / norm if norm > 0 else None
+def _length_correlation(values: np.ndarray, lengths: np.ndarray) -> float | None:
+    correlation = pooled_correlation(values, lengths)
+    return None if np.isnan(correlation) else correlation
 
 
 def _ranks(example: Example) -> bool:
     known = {label for label in example.annotations or () if label is not None}
-    told = sum(label is not None for label in example.annotations or ())
-    return bool(known) and told > 1
+    labelled = sum(label is not None for label in example.annotations or ())
+    return bool(known) and labelled > 1
 
 
 def _matrix(rows: Sequence[Sequence[float | None]]) -> np.ndarray:

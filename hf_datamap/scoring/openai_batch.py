@@ -17,16 +17,20 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hf_datamap.data import Example, Layout, detect_layout
+from hf_datamap.data import Example, Layout
+from hf_datamap.data.dataset import find_layout, tables_of
 from hf_datamap.engine.config import __version__
 from hf_datamap.engine.run import SKIPPED_MARK
 from hf_datamap.engine.scheduler import engine
+from hf_datamap.engine.secrets import mask
 from hf_datamap.engine.store import Keys, Store
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import DataMapError, RowError, ScorerError, Unanswered
 from hf_datamap.scorers.base import Scorer
-from hf_datamap.scorers.judge import Asked, LLMJudge
+from hf_datamap.scorers.judge import JudgeRequest, LLMJudge
+from hf_datamap.scoring.score_rows import READ_ROWS
 from hf_datamap.scoring.score_table import prepare
+from hf_datamap.scoring.task_keys import TaskKeys
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -38,7 +42,7 @@ _OVER: Final = ("completed", "expired", "cancelled", "failed")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Batch:
     """One batch.
 
     Attributes:
@@ -66,7 +70,7 @@ class BatchJob:
     """
 
     scorer: Mapping[str, Any]
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Batch, ...] = ()
     complete: bool = False
     answers: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -91,7 +95,7 @@ class BatchJob:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
             if data.pop("hf_datamap_batch") != 1:
                 raise ValueError("another format")
-            return cls(**{**data, "parts": tuple(Part(**part) for part in data["parts"])})
+            return cls(**{**data, "parts": tuple(Batch(**part) for part in data["parts"])})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataMapError(f"{path} holds no submitted batches: {error}") from None
 
@@ -199,23 +203,25 @@ def submit_batch(
         EndpointError: wrong key, unknown model.
     """
     job = job or BatchJob(judge.identity, options=dict(options or {}))
-    _same(job, judge)
+    _check_judge(job, judge)
     if job.complete:
         return job
     client = _client(judge)
-    with _told(judge):
-        gone = {key for part in job.parts for key in _keys_of(client, part.file)}
+    with _plain_errors(judge):
+        submitted_keys = {key for part in job.parts for key in _keys_of(client, part.file)}
     store = Store()
-    tasks = ((key, task) for key, task in _tasks(ds, judge, layout) if key not in gone and not store.get((key,)))
+    tasks = (
+        (key, task) for key, task in _tasks(ds, judge, layout) if key not in submitted_keys and not store.get((key,))
+    )
     if (first := next(tasks, None)) is not None:
-        asked: Asked = first[1].payload
-        _, run = prepare(judge, [Example(asked.prompt, list(asked.responses), references=asked.references)])
+        request: JudgeRequest = first[1].payload
+        _, run = prepare(judge, [Example(request.prompt, list(request.responses), references=request.references)])
         engine().run(run)
-        found = {
+        answers = {
             key.hex(): [kept.value, kept.input_tokens, kept.output_tokens] for key, kept in store.get(first[:1]).items()
         }
-        job = replace(job, answers={**job.answers, **found})
-        rest = chain([] if found else [first], tasks)
+        job = replace(job, answers={**job.answers, **answers})
+        rest = chain([] if answers else [first], tasks)
         lines = islice((_line(key, task, judge) for key, task in rest), most_requests)
         for data, count in _files(lines, most_lines, most_bytes):
             job = replace(job, parts=(*job.parts, _submit(client, judge, data, count)))
@@ -238,27 +244,27 @@ def collect_batch(job: BatchJob, ds: Dataset, judge: LLMJudge, *, layout: Layout
     Raises:
         ScorerError: a job of another judge, or an endpoint that does not know the batches.
     """
-    _same(job, judge)
+    _check_judge(job, judge)
     client = _client(judge)
     tasks = dict(_tasks(ds, judge, layout))
-    store, tally = Store(), _Tally(judge, tasks)
+    store, collected = Store(), _Collected(judge, tasks)
     try:
         for key, kept in job.answers.items():
             store.put(bytes.fromhex(key), Answer(*kept))
         for part in job.parts:
-            tally.take(client, part, store)
+            collected.take(client, part, store)
         answered = len(store.get(tasks))
     finally:
         store.close()
     return BatchState(
-        statuses=dict(tally.statuses.most_common()),
+        statuses=dict(collected.statuses.most_common()),
         requests=sum(part.requests for part in job.parts),
-        done=tally.done,
+        done=collected.done,
         answered=answered,
-        failed=dict(Counter(reason.split(":")[0] for reason in tally.reasons.values()).most_common()),
-        input_tokens=tally.input_tokens,
-        output_tokens=tally.output_tokens,
-        scorer=CollectedJudge(judge, tally.reasons),
+        failed=dict(Counter(reason.split(":")[0] for reason in collected.reasons.values()).most_common()),
+        input_tokens=collected.input_tokens,
+        output_tokens=collected.output_tokens,
+        scorer=CollectedJudge(judge, collected.reasons),
     )
 
 
@@ -268,15 +274,15 @@ def cancel_batch(job: BatchJob, judge: LLMJudge) -> None:
     Raises:
         ScorerError: a job of another judge, or an endpoint that does not know the batches.
     """
-    _same(job, judge)
+    _check_judge(job, judge)
     client = _client(judge)
     for part in job.parts:
-        with _told(judge):
+        with _plain_errors(judge):
             if client.batches.retrieve(part.batch).status not in (*_OVER, "cancelling"):
                 client.batches.cancel(part.batch)
 
 
-class _Tally:
+class _Collected:
     """What the parts of a job have brought."""
 
     def __init__(self, judge: LLMJudge, tasks: Mapping[bytes, Task]) -> None:
@@ -285,9 +291,9 @@ class _Tally:
         self.reasons: dict[bytes, str] = {}
         self.done = self.input_tokens = self.output_tokens = 0
 
-    def take(self, client: OpenAI, part: Part, store: Store) -> None:
+    def take(self, client: OpenAI, part: Batch, store: Store) -> None:
         """Fetch one part."""
-        with _told(self._judge):
+        with _plain_errors(self._judge):
             batch = client.batches.retrieve(part.batch)
             self.statuses[batch.status] += 1
             self.done += (batch.request_counts.completed + batch.request_counts.failed) if batch.request_counts else 0
@@ -298,10 +304,11 @@ class _Tally:
                     for line in client.files.content(name).text.splitlines():
                         self._line(line, store)
             if batch.status != "completed":
-                words = "; ".join(str(error.message) for error in (batch.errors.data or [])) if batch.errors else ""
+                errors = (batch.errors.data or []) if batch.errors else []
+                messages = "; ".join(str(error.message) for error in errors)
                 for key in _keys_of(client, part.file):
                     if key not in self.reasons and not store.get((key,)):
-                        self.reasons[key] = f"batch {batch.status}{': ' + words if words else ''}"
+                        self.reasons[key] = f"batch {batch.status}{': ' + messages if messages else ''}"
 
     def _line(self, text: str, store: Store) -> None:
         """One line of an output or an error file."""
@@ -317,8 +324,8 @@ class _Tally:
         body = response.get("body") or {}
         if response.get("status_code") != 200:
             error = line.get("error") or body.get("error") or {}
-            words = error.get("message") if isinstance(error, dict) else error
-            self.reasons[key] = f"batch request failed: {' '.join(str(words or response).split())[:300]}"
+            message = error.get("message") if isinstance(error, dict) else error
+            self.reasons[key] = f"batch request failed: {' '.join(str(message or response).split())[:300]}"
             return
         try:
             answer = self._judge.read(body, task.payload)
@@ -332,13 +339,11 @@ class _Tally:
 
 def _tasks(ds: Dataset, judge: LLMJudge, layout: Layout | None) -> Iterator[tuple[bytes, Task]]:
     """The judge's tasks by the key of their answer, each once."""
-    layout = judge.read_with(layout or detect_layout(ds.features, sample=ds.select(range(min(8, len(ds)))).to_list()))
-    keys, seen = Keys(judge.identity), set()
-    names = [name for name in ds.column_names if name in layout.columns]
-    for batch in ds.select_columns(names).with_format("arrow").iter(256):
+    layout = judge.read_with(find_layout(ds, layout, images=judge.takes_images))
+    keys, seen = TaskKeys(judge), set()
+    for batch in tables_of(ds, layout.columns, READ_ROWS):
         for example in layout.read_batch(batch):
-            for task in () if isinstance(example, RowError) else judge.tasks(example):
-                key = keys.of(task.content)
+            for key, (task, _) in [] if isinstance(example, RowError) else keys.tasks(example).items():
                 if key not in seen:
                     seen.add(key)
                     yield key, task
@@ -363,8 +368,8 @@ def _line(key: bytes, task: Task, judge: LLMJudge) -> bytes:
     return json.dumps(request, ensure_ascii=True).encode("ascii") + b"\n"
 
 
-def _submit(client: OpenAI, judge: LLMJudge, data: bytes, count: int) -> Part:
-    with _told(judge):
+def _submit(client: OpenAI, judge: LLMJudge, data: bytes, count: int) -> Batch:
+    with _plain_errors(judge):
         uploaded = client.files.create(file=("requests.jsonl", data), purpose="batch")
         batch = client.batches.create(
             input_file_id=uploaded.id,
@@ -372,7 +377,7 @@ def _submit(client: OpenAI, judge: LLMJudge, data: bytes, count: int) -> Part:
             completion_window="24h",
             metadata={"made_by": f"hf_datamap {__version__}"},
         )
-    return Part(batch.id, uploaded.id, count)
+    return Batch(batch.id, uploaded.id, count)
 
 
 def _keys_of(client: OpenAI, file: str) -> list[bytes]:
@@ -387,19 +392,19 @@ def _client(judge: LLMJudge) -> OpenAI:
 
 
 @contextmanager
-def _told(judge: LLMJudge) -> Iterator[None]:
+def _plain_errors(judge: LLMJudge) -> Iterator[None]:
     """Errors of the client, in our words."""
     from openai import OpenAIError
 
     try:
         yield
     except OpenAIError as error:
-        words = judge.endpoint.without_key(" ".join(str(error).split())[:300])
-        raise ScorerError(f"{judge.endpoint.base_url} does not do batches as asked: {words}") from None
+        message = mask(" ".join(str(error).split())[:300])
+        raise ScorerError(f"{judge.endpoint.base_url} does not do batches as asked: {message}") from None
 
 
-def _same(job: BatchJob, judge: LLMJudge) -> None:
-    here, there = json.loads(json.dumps(judge.identity)), json.loads(json.dumps(dict(job.scorer)))
-    if here != there:
-        other = ", ".join(key for key in {**here, **there} if here.get(key) != there.get(key))
+def _check_judge(job: BatchJob, judge: LLMJudge) -> None:
+    now, then = json.loads(json.dumps(judge.identity)), json.loads(json.dumps(dict(job.scorer)))
+    if now != then:
+        other = ", ".join(key for key in {**now, **then} if now.get(key) != then.get(key))
         raise ScorerError(f"these batches were submitted for another judge: {other} differ")

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from hf_datamap.data import Example, Layout, columns, detect_layout
 from hf_datamap.data.dataset import with_table
-from hf_datamap.data.values import is_message
+from hf_datamap.data.messages import is_message
 from hf_datamap.engine.config import __version__
 from hf_datamap.engine.run import Run
 from hf_datamap.engine.scheduler import engine
@@ -296,11 +296,11 @@ class _Batch:
         if self._layout is None:
             if self._lazy or isinstance(self._rows, pa.Table):
                 table = self._rows if isinstance(self._rows, pa.Table) else self._rows.pa_table
-                self._layout = detect_in(table)
+                self._layout = detect_in(table, images=self._scorer.takes_images)
             else:
                 names = tuple(self._rows)
                 if names not in self._known:
-                    self._known[names] = detect_layout(self._fullest())
+                    self._known[names] = detect_layout(self._fullest(), images=self._scorer.takes_images)
                 self._layout = self._known[names]
         return self._scorer.read_with(self._layout)
 
@@ -382,10 +382,10 @@ def _is_readable(row: Mapping[str, Any], layout: Layout | None) -> bool:
     return True
 
 
-_layouts: dict[pa.Schema, Layout] = {}
+_layouts: dict[tuple[pa.Schema, bool], Layout] = {}
 
 
-def detect_in(table: pa.Table) -> Layout:
+def detect_in(table: pa.Table, *, images: bool = False) -> Layout:
     """Return the layout of an Arrow table, from its columns and, where they leave it open, its first rows.
 
     Raises:
@@ -394,7 +394,7 @@ def detect_in(table: pa.Table) -> Layout:
     from datasets import Features
 
     schema = table.schema.remove_metadata()
-    if schema not in _layouts:
+    if (schema, images) not in _layouts:
         sample = table.slice(0, 8).to_pylist()
-        _layouts[schema] = detect_layout(Features.from_arrow_schema(schema), sample=sample)
-    return _layouts[schema]
+        _layouts[schema, images] = detect_layout(Features.from_arrow_schema(schema), sample=sample, images=images)
+    return _layouts[schema, images]

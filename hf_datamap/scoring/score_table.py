@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +18,8 @@ from hf_datamap.engine.run import SKIPPED_MARK, Run
 from hf_datamap.engine.task import Score
 from hf_datamap.errors import RowError
 from hf_datamap.scorers.base import Scorer
+
+log = logging.getLogger(__name__)
 
 Outcome = list[Score] | RowError
 
@@ -35,6 +39,12 @@ def read_examples(
         table: gives the same rows in Arrow, asked only when they are needed; ``batch`` is a table when left out.
     """
     rows = layout.read_batch(batch)
+    if (
+        layout.multimodal
+        and not scorer.takes_images
+        and any(isinstance(row, Example) and row.has_images for row in rows)
+    ):
+        _warn_of_images(scorer.name)
     members = scorer.column_members
     if not members:
         return rows
@@ -44,6 +54,13 @@ def read_examples(
         replace(row, scores={name: scores[name][place] for name in scores}) if isinstance(row, Example) else row
         for place, row in enumerate(rows)
     ]
+
+
+@functools.lru_cache(maxsize=64)  # said once for each scorer
+def _warn_of_images(name: str) -> None:
+    log.warning(
+        "%s judges without the images of the prompts: vision=True shows them, text_only=True says so be it", name
+    )
 
 
 def score_inline(scorer: Scorer, example: Example | RowError) -> Outcome:
@@ -101,12 +118,18 @@ def table_of(outcomes: Sequence[Outcome], scorer: Scorer) -> pa.Table:
     if scorer.rationales:
         more.append([[_storable(score.rationale) for score in scores] for scores in scored])
     more += [
-        [[score.parts[place].value if score.parts else None for score in scores] for scores in scored]
+        [[_part_value(score, place) for score in scores] for scores in scored]
         for place in range(len(scorer.part_names))
     ]
     for field, values in zip(list(schema_of(scorer))[len(columns.SCORE_SCHEMA) :], more, strict=True):
         table = table.append_column(field, pa.array(values, field.type))
     return table
+
+
+def _part_value(score: Score, place: int) -> float | None:
+    """One of the scores that a score is made of, as a float32 column holds it."""
+    value = score.parts[place].value if score.parts else None
+    return value if value is not None and abs(value) <= columns.LARGEST_FLOAT else None
 
 
 def _storable(text: str | None) -> str | None:
@@ -127,12 +150,12 @@ def _scores_of(outcomes: Sequence[Outcome]) -> pa.Table:
         values[row, : len(outcome)] = [np.nan if score.value is None else score.value for score in outcome]
         known = [score.noise for score in outcome if score.value is not None and score.noise is not None]
         noise[row] = sum(known) / len(known) if known else np.nan
-        if words := _words(outcome):
-            errors[row] = words
+        if reasons := _missing_scores(outcome):
+            errors[row] = reasons
     return _table(values, lengths, noise, errors)
 
 
-def _words(outcome: list[Score]) -> str:
+def _missing_scores(outcome: list[Score]) -> str:
     """Why scores are missing or flawed: each reason once, with the responses (counted from 1) that it is for."""
     if all(score.value is not None and not score.error for score in outcome):
         return "" if outcome else "no responses"
@@ -182,30 +205,37 @@ def _response_counts(table: pa.Table, layout: Layout | None) -> np.ndarray | Non
 
 def _table(values: np.ndarray, lengths: np.ndarray, noise: np.ndarray, errors: dict[int, str]) -> pa.Table:
     """The score columns; ``errors`` has the rows that have one."""
+    too_large = np.abs(values) > columns.LARGEST_SCORE  # false for NaN
+    if too_large.any():
+        values, errors = np.where(too_large, np.nan, values), dict(errors)
+        for row in np.flatnonzero(too_large.any(axis=1)).tolist():
+            places = ", ".join(str(place + 1) for place in np.flatnonzero(too_large[row]))
+            reason = f"response {places}: a score beyond {columns.LARGEST_SCORE:.2g}, whose variance no column holds"
+            errors[row] = "; ".join(filter(None, [errors.get(row, ""), reason]))
     mean, variance = columns.moments(values)
-    given = np.arange(values.shape[1]) < lengths[:, None]
-    valid = (np.isfinite(values) & given).sum(axis=1)
+    is_response = np.arange(values.shape[1]) < lengths[:, None]  # not padding
+    valid = (np.isfinite(values) & is_response).sum(axis=1)
     codes = np.where(valid == lengths, 0, np.where(valid > 0, 1, 2))
     codes[lengths == 0] = 3
-    words_of = np.full(len(lengths), "", object)
+    error_texts = np.full(len(lengths), "", object)
     for row, error in errors.items():
         # It may repeat the words of an endpoint or a row: no lone surrogates in Arrow.
-        words_of[row] = error.encode("utf-8", "replace").decode()
+        error_texts[row] = error.encode("utf-8", "replace").decode()
         if codes[row] == 2 and SKIPPED_MARK in error:
             codes[row] = 3
         elif codes[row] == 0:  # scored, with something missing (a member of a panel)
             codes[row] = 1
-    words = pa.array([columns.OK, columns.PARTIAL, columns.FAILED, columns.SKIPPED])
+    statuses = pa.array([columns.OK, columns.PARTIAL, columns.FAILED, columns.SKIPPED])
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    scores = pa.ListArray.from_arrays(offsets, columns.nullable(values[given]))
+    scores = pa.ListArray.from_arrays(offsets, columns.nullable(values[is_response]))
     return pa.table(
         [
             scores,
             columns.nullable(mean),
             columns.nullable(variance),
             columns.nullable(noise),
-            words.take(pa.array(codes)),
-            pa.array(words_of, pa.string()) if errors else pa.repeat("", len(lengths)),
+            statuses.take(pa.array(codes)),
+            pa.array(error_texts, pa.string()) if errors else pa.repeat("", len(lengths)),
         ],
         schema=columns.SCORE_SCHEMA,
     )

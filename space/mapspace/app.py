@@ -17,18 +17,18 @@ from typing import Any
 import gradio as gr
 
 from hf_datamap.errors import DataMapError
-from mapspace.cache import Library
+from mapspace.cache import MapCache
 from mapspace.errors import SpaceError
-from mapspace.explorer import RATES, Server, visitor
+from mapspace.explorer import RATES, ExplorerApi, visitor
 from mapspace.hub_errors import check_id
-from mapspace.points import Files
+from mapspace.points import BrowserFiles
 from mapspace.sessions import Limits, Sessions
 from mapspace.sources import OpenMap
 from mapspace.texts import plain
 
 
 @dataclass(frozen=True)
-class Home:
+class StartMap:
     """What the app shows when the address names nothing.
 
     Attributes:
@@ -45,13 +45,13 @@ class Home:
 class App:
     """Everything the visitors share."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: StartMap) -> None:
         self.home = home
-        self.library = Library()
-        self.files = Files()
+        self.maps = MapCache()
+        self.files = BrowserFiles()
         self.sessions = Sessions(self.files)
         self.limits = Limits(RATES)
-        self.server = Server(self.sessions, self.limits)
+        self.server = ExplorerApi(self.sessions, self.limits)
         atexit.register(self.close)
         self._downloads = self.files.folder.with_name(self.files.folder.name + "-downloads")
 
@@ -88,11 +88,11 @@ class App:
         if self.home.folder:
             if dataset and dataset != Path(self.home.folder).name:
                 raise SpaceError("this app shows one folder; start it without to open datasets of the Hub")
-            return self.library.folder(self.home.folder)
+            return self.maps.folder(self.home.folder)
         name = dataset or self.home.dataset
         if not name:
             raise SpaceError("Type the id of a mapped dataset of the Hub, for example owner/name, and press Open.")
-        return self.library.hub(check_id(name), config or None, token_of(request))
+        return self.maps.hub(check_id(name), config or None, token_of(request))
 
 
 def token_of(request: Any) -> str | None:  # noqa: ANN401 - Gradio's request, which wraps another, or None
@@ -107,7 +107,7 @@ def token_of(request: Any) -> str | None:  # noqa: ANN401 - Gradio's request, wh
     return str(info["access_token"])
 
 
-def told(action: Callable[..., Any]) -> Callable[..., Any]:
+def errors_shown(action: Callable[..., Any]) -> Callable[..., Any]:
     """Turn a failure into a message on the page, as text; the visitor's view stays as it was."""
 
     @wraps(action)

@@ -8,13 +8,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from hf_datamap.errors import DataMapError
 from mapspace.errors import NoAccessError
 from mapspace.hub_errors import check_id
 from mapspace.hubmaps import open_hub
 from mapspace.sources import OpenMap, open_folder
 
 
-class Library:
+class MapCache:
     """Maps that are open, kept for a while so that visitors of one map share it.
 
     Args:
@@ -55,7 +56,12 @@ class Library:
                 kept = self._maps.get(key)
             if kept and time.monotonic() - kept[0] < self._seconds:
                 return kept[1]
-            opened = opener()
+            try:
+                opened = opener()
+            except DataMapError:
+                with self._lock:  # anybody can ask for names that do not exist: nothing of them is kept
+                    self._opening.pop(key, None)
+                raise
             with self._lock:
                 self._maps[key] = (time.monotonic(), opened)
                 self._maps.move_to_end(key)

@@ -8,7 +8,7 @@ import numpy as np
 
 from hf_datamap.data import columns
 from mapspace.errors import SpaceError
-from mapspace.sessions import Session, Versus
+from mapspace.sessions import OtherMap, Session
 from mapspace.sources import OpenMap
 from mapspace.statistics import number
 from mapspace.texts import plain
@@ -47,28 +47,32 @@ def against(session: Session, other: OpenMap) -> Comparison:
     Raises:
         SpaceError: the maps share no row.
     """
-    index, there = session.map.index, other.index
+    index, other_index = session.map.index, other.index
     places = np.full(len(index), -1, np.int64)
     for code, split in enumerate(index.split.names):
-        if split not in there.split.names:
+        if split not in other_index.split.names:
             continue
-        theirs = np.flatnonzero(there.split.codes == there.split.names.index(split))
-        theirs = theirs[np.argsort(there.row[theirs], kind="stable")]
+        theirs = np.flatnonzero(other_index.split.codes == other_index.split.names.index(split))
+        theirs = theirs[np.argsort(other_index.row[theirs], kind="stable")]
         ours = np.flatnonzero(index.split.codes == code)
-        at = np.minimum(np.searchsorted(there.row[theirs], index.row[ours]), len(theirs) - 1)
-        same = there.row[theirs[at]] == index.row[ours]
+        at = np.minimum(np.searchsorted(other_index.row[theirs], index.row[ours]), len(theirs) - 1)
+        same = other_index.row[theirs[at]] == index.row[ours]
         places[ours[same]] = theirs[at[same]]
-    here = np.flatnonzero(places >= 0)
-    if not len(here):
+    shared_rows = np.flatnonzero(places >= 0)
+    if not len(shared_rows):
         raise SpaceError(f"{other.title} has no split and row in common with {session.map.title}")
-    session.versus = Versus(other, places)
-    one, two = index.region[here].astype(np.int64), there.region[places[here]].astype(np.int64)
+    session.other = OtherMap(other, places)
+    own_region = index.region[shared_rows].astype(np.int64)
+    other_region = other_index.region[places[shared_rows]].astype(np.int64)
     size = len(columns.REGIONS)
-    changed = here[one != two]
-    change = np.nan_to_num(np.abs(index.mean[changed] - there.mean[places[changed]]), nan=np.inf)
+    pairs = np.bincount(own_region * size + other_region, minlength=size * size)
+    changed = shared_rows[own_region != other_region]
+    change = np.nan_to_num(np.abs(index.mean[changed] - other_index.mean[places[changed]]), nan=np.inf)
     order = np.argsort(-change, kind="stable")
     return Comparison(
-        len(here), changed[order], np.bincount(one * size + two, minlength=size * size).reshape(size, size)
+        len(shared_rows),
+        changed[order],
+        pairs.reshape(size, size),
     )
 
 
@@ -89,13 +93,13 @@ def counts(comparison: Comparison) -> list[list[str]]:
 
 def listed(session: Session, comparison: Comparison) -> list[list[str]]:
     """Return the rows that change most, as text."""
-    if session.versus is None:
+    if session.other is None:
         return []
-    index, there, lines = session.map.index, session.versus.map.index, []
+    index, other_index, lines = session.map.index, session.other.map.index, []
     for i in comparison.changed[:_LISTED]:
-        j = session.versus.places[i]
+        j = session.other.places[i]
         split, row = index.place(i)
-        regions = (columns.REGIONS[region].replace("_", " ") for region in (index.region[i], there.region[j]))
-        means, variances = (index.mean[i], there.mean[j]), (index.variance[i], there.variance[j])
+        regions = (columns.REGIONS[region].replace("_", " ") for region in (index.region[i], other_index.region[j]))
+        means, variances = (index.mean[i], other_index.mean[j]), (index.variance[i], other_index.variance[j])
         lines.append([plain(split, 60), str(row), *regions, *map(number, means), *map(number, variances)])
     return lines

@@ -18,7 +18,8 @@ from hf_datamap.data import columns
 from hf_datamap.errors import DataMapError
 from mapspace import points, reader
 from mapspace.errors import SpaceError
-from mapspace.points import Files
+from mapspace.gate import SESSION
+from mapspace.points import BrowserFiles
 from mapspace.sessions import Limits, Session, Sessions
 from mapspace.texts import plain
 
@@ -51,7 +52,12 @@ def visitor(request: gr.Request | None) -> str:
     return forwarded.partition(",")[0].strip()[:64] or str(peer)
 
 
-class Server:
+def gradio_session(request: gr.Request | None) -> str | None:
+    """Return the Gradio session that a request belongs to, as the gate has found it; None outside of the app."""
+    return request.headers.get(SESSION) if request is not None else None
+
+
+class ExplorerApi:
     """The functions the page's script calls; every argument is checked, every failure becomes a sentence."""
 
     def __init__(self, sessions: Sessions, limits: Limits) -> None:
@@ -69,7 +75,7 @@ class Server:
                 self._limits.take("row", visitor(request))
                 if not isinstance(asked, dict):
                     raise SpaceError("malformed request")
-                return action(self._sessions.get(asked.get("handle")), asked)
+                return action(self._sessions.get(asked.get("handle"), gradio_session(request)), asked)
             except DataMapError as error:
                 return {"error": plain(str(error), 2_000)}
             except Exception:
@@ -112,7 +118,7 @@ def _whole(asked: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def component(server: Server, files: Files) -> gr.HTML:
+def component(server: ExplorerApi, files: BrowserFiles) -> gr.HTML:
     """Return the explorer component; its script is one of the files for the browser."""
     script = _SCRIPT.format("\n".join((_STATIC / name).read_text(encoding="utf-8") for name in _SCRIPTS))
     name = f"explorer-{hashlib.sha256(script.encode()).hexdigest()[:16]}.js"

@@ -72,11 +72,11 @@ def _conditions(session: Session) -> list[_Condition] | None:
     published = session.map.columns
     if others or filters.only or filters.polygon or filters.sources:
         return None
-    found = []
+    conditions = []
     if filters.hidden.get("region"):
         shown = filters.regions()
         quoted = ", ".join(f"'{name}'" for name in shown)
-        found.append(
+        conditions.append(
             _Condition((columns.REGION,), f"{columns.REGION} in {list(shown)!r}", f"{columns.REGION} IN ({quoted})")
         )
     for name, (low, high) in ((columns.MEAN, filters.mean), (columns.VARIANCE, filters.variance)):
@@ -84,12 +84,12 @@ def _conditions(session: Session) -> list[_Condition] | None:
             if limit is not None:
                 exact = repr(float(np.float32(limit)))
                 test = f"{name} {sign} {exact}"
-                found.append(
+                conditions.append(
                     _Condition((name,), f"{name} is not None and {test}", f"{name} {sign} CAST({exact} AS FLOAT)")
                 )
     if filters.suspects:
-        found.append(_Condition((columns.SUSPECT,), f"{columns.SUSPECT} is True", columns.SUSPECT))
-    return found if all(name in published for item in found for name in item.columns) else None
+        conditions.append(_Condition((columns.SUSPECT,), f"{columns.SUSPECT} is True", columns.SUSPECT))
+    return conditions if all(name in published for item in conditions for name in item.columns) else None
 
 
 def _python(

@@ -85,7 +85,7 @@ def _audited(opened: OpenMap) -> Audited:
             splits[name] = Dataset(_with_region(opened, code, pa.concat_tables(parts, promote_options="permissive")))
     if not splits:
         raise SpaceError("the rows of this map cannot be read, so they cannot be audited")
-    report = audit(DatasetDict(splits), layout=_layout(opened))
+    report = audit(DatasetDict(splits), layout=_layout(opened), data_map=opened.data_map)
     return Audited(report, tuple(splits), tuple(map(len, splits.values())), len(opened.index))
 
 
@@ -102,9 +102,9 @@ def _with_region(opened: OpenMap, code: int, table: pa.Table) -> pa.Table:
     table = table.replace_schema_metadata()
     if columns.REGION in table.column_names:
         return table
-    here = np.flatnonzero(opened.index.split.codes == code)
-    here = here[np.argsort(opened.index.row[here], kind="stable")][: len(table)]
-    names = np.array(columns.REGIONS, dtype=object)[opened.index.region[here]]
+    places_of_split = np.flatnonzero(opened.index.split.codes == code)
+    places_of_split = places_of_split[np.argsort(opened.index.row[places_of_split], kind="stable")][: len(table)]
+    names = np.array(columns.REGIONS, dtype=object)[opened.index.region[places_of_split]]
     return table.append_column(columns.REGION, pa.array(names, pa.string()))
 
 
@@ -133,19 +133,19 @@ def rows(session: Session, line: Any) -> tuple[np.ndarray, str]:  # noqa: ANN401
         SpaceError: no such finding, or it is about the dataset as a whole.
     """
     audited = session.report
-    found = audited.findings if audited else []
-    if audited is None or not str(line).isdecimal() or not 0 < int(line) <= len(found):
+    listed_findings = audited.findings if audited else []
+    if audited is None or not str(line).isdecimal() or not 0 < int(line) <= len(listed_findings):
         raise SpaceError("run the audit and choose a finding")
-    finding = found[int(line) - 1]
+    finding = listed_findings[int(line) - 1]
     if not len(finding.rows):
         raise SpaceError("this finding is about the dataset as a whole, not about single rows")
     ends = np.cumsum((0, *audited.sizes))
     places = []
     for at, split in enumerate(audited.splits):
         inside = finding.rows[(finding.rows >= ends[at]) & (finding.rows < ends[at + 1])] - ends[at]
-        here = np.flatnonzero(session.map.index.split.codes == session.map.index.split.names.index(split))
-        here = here[np.argsort(session.map.index.row[here], kind="stable")]
-        places.append(here[inside])
+        places_of_split = np.flatnonzero(session.map.index.split.codes == session.map.index.split.names.index(split))
+        places_of_split = places_of_split[np.argsort(session.map.index.row[places_of_split], kind="stable")]
+        places.append(places_of_split[inside])
     return np.concatenate(places), plain(finding.title, 200)
 
 

@@ -72,10 +72,10 @@ def open_hub(dataset: str, *, config: str | None = None, token: str | None = Non
 
 def _folders(readme: str, configs: Iterable[str], paths: Iterable[str]) -> dict[str, str]:
     """Which config's map lies in which folder: as the card says, else one map for the first config."""
-    from hf_datamap.publish.card import FrontMatter, sections
+    from hf_datamap.publish.card import FrontMatter, map_folders
 
     try:
-        said = {name: folder for name, folder in sections(FrontMatter(readme).body).items() if name in configs}
+        said = {name: folder for name, folder in map_folders(FrontMatter(readme).body).items() if name in configs}
     except DataMapError:
         said = {}
     said = {name: folder for name, folder in said.items() if f"{folder}/index.parquet" in paths}
@@ -94,10 +94,10 @@ def _configs(card: Any, paths: Sequence[str]) -> dict[str, dict[str, list[str]]]
             continue
         splits: dict[str, list[str]] = {}
         for split, patterns in _patterns(entry.get("data_files")):
-            found = [
+            matching = [
                 p for p in parquet if any(fnmatch.fnmatch(p, str(pattern).removeprefix("./")) for pattern in patterns)
             ]
-            splits.setdefault(split, []).extend(found)
+            splits.setdefault(split, []).extend(matching)
         configs[entry["config_name"]] = {split: files for split, files in splits.items() if files}
     if not any(configs.values()):
         configs["default"] = by_split([path for path in parquet if path.startswith("data/") or "/" not in path])

@@ -18,7 +18,7 @@ _NEEDED: Final = ("split", "row", "mean", "variance")
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedColumn:
     """A column of few distinct strings.
 
     Attributes:
@@ -48,7 +48,7 @@ class MapIndex:
         length: characters of the longest response, float32, NaN where missing.
     """
 
-    split: Named
+    split: NamedColumn
     row: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
@@ -56,8 +56,8 @@ class MapIndex:
     margin: np.ndarray
     agreement: np.ndarray
     suspect: np.ndarray
-    source: Named
-    language: Named
+    source: NamedColumn
+    language: NamedColumn
     length: np.ndarray
 
     def __len__(self) -> int:
@@ -67,8 +67,8 @@ class MapIndex:
         """Return the place of a row of a split in the index, None when there is no such row."""
         if split not in self.split.names:
             return None
-        found = np.flatnonzero((self.row == row) & (self.split.codes == self.split.names.index(split)))
-        return int(found[0]) if len(found) else None
+        places = np.flatnonzero((self.row == row) & (self.split.codes == self.split.names.index(split)))
+        return int(places[0]) if len(places) else None
 
     def place(self, i: int) -> tuple[str, int]:
         """Return split and position in it of the row at place ``i``."""
@@ -117,7 +117,7 @@ def from_table(table: pa.Table) -> MapIndex:
         raise SpaceError(f"the map index has {len(table):,} rows; this Space shows 1 to {MAX_ROWS:,}")
     try:
         return MapIndex(
-            split=named(table, "split"),
+            split=named_column(table, "split"),
             row=table["row"].cast(pa.int64()).to_numpy(),
             mean=_floats(table, "mean"),
             variance=_floats(table, "variance"),
@@ -125,8 +125,8 @@ def from_table(table: pa.Table) -> MapIndex:
             margin=_floats(table, "margin"),
             agreement=_floats(table, "agreement"),
             suspect=_flags(table, "suspect"),
-            source=named(table, "source"),
-            language=named(table, "language"),
+            source=named_column(table, "source"),
+            language=named_column(table, "language"),
             length=_floats(table, "length"),
         )
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
@@ -145,10 +145,10 @@ def _flags(table: pa.Table, name: str) -> np.ndarray:
     return np.asarray(table[name].cast(pa.bool_()).fill_null(False).to_numpy())
 
 
-def named(table: pa.Table, name: str) -> Named:
+def named_column(table: pa.Table, name: str) -> NamedColumn:
     """Codes and names of a string column, most frequent first; rare names beyond the 255th are put together."""
     if name not in table.column_names or pa.types.is_null(table[name].type):
-        return Named(np.full(len(table), -1, np.int16), ())
+        return NamedColumn(np.full(len(table), -1, np.int16), ())
     column = table[name]
     if not pa.types.is_dictionary(column.type):
         column = column.cast(pa.string()).dictionary_encode()
@@ -159,7 +159,7 @@ def named(table: pa.Table, name: str) -> Named:
     return _most_frequent(codes, names)
 
 
-def _most_frequent(codes: np.ndarray, names: Sequence[str]) -> Named:
+def _most_frequent(codes: np.ndarray, names: Sequence[str]) -> NamedColumn:
     counts = np.bincount(codes[codes >= 0], minlength=len(names))
     order = sorted(range(len(names)), key=lambda code: (-counts[code], names[code]))
     order = [code for code in order if counts[code]]
@@ -168,11 +168,11 @@ def _most_frequent(codes: np.ndarray, names: Sequence[str]) -> Named:
     new[kept] = np.arange(len(kept))
     new[-1] = -1
     rest = (f"{len(order) - len(kept):,} others",) if len(kept) < len(order) else ()
-    return Named(new[codes], (*(names[code] for code in kept), *rest))
+    return NamedColumn(new[codes], (*(names[code] for code in kept), *rest))
 
 
 def _regions(table: pa.Table) -> np.ndarray:
-    column = named(table, "region")
+    column = named_column(table, "region")
     unmapped = columns.REGIONS.index(columns.UNMAPPED)
     known: dict[str, Any] = {name: code for code, name in enumerate(columns.REGIONS)}
     lookup = np.array([*(known.get(name, unmapped) for name in column.names), unmapped], np.int8)

@@ -12,17 +12,18 @@ import pyarrow as pa
 
 from hf_datamap.data.example import Example
 from hf_datamap.errors import RowError
-from mapspace.index import Named, named
+from hf_datamap.scorers.constraints.language import detect_language
+from mapspace.index import NamedColumn, named_column
 from mapspace.sources import OpenMap
 
 _SECONDS: Final = 20
 _CHARACTERS: Final = 600
 _LEAST: Final = 12  # letters below which a text has no language that could be told
-_found: weakref.WeakKeyDictionary[OpenMap, Named] = weakref.WeakKeyDictionary()
+_found: weakref.WeakKeyDictionary[OpenMap, NamedColumn] = weakref.WeakKeyDictionary()
 _one = threading.Lock()
 
 
-def of(opened: OpenMap) -> Named:
+def of(opened: OpenMap) -> NamedColumn:
     """Return the language of each row's prompt: as published, else by its text; -1 where it was not looked at.
 
     Raises:
@@ -36,7 +37,7 @@ def of(opened: OpenMap) -> Named:
         return _found[opened]
 
 
-def _read(opened: OpenMap) -> Named:
+def _read(opened: OpenMap) -> NamedColumn:
     index, until = opened.index, time.monotonic() + _SECONDS
     codes: list[str | None] = [None] * len(index)
     needed = sorted(name for name in opened.layout.columns if name in opened.columns)
@@ -49,15 +50,13 @@ def _read(opened: OpenMap) -> Named:
             start += len(table)
             if time.monotonic() > until:
                 break
-    return named(pa.table({"language": pa.array(codes, pa.string())}), "language")
+    return named_column(pa.table({"language": pa.array(codes, pa.string())}), "language")
 
 
 def _language(example: Example | RowError) -> str | None:
-    import py3langid
-
     if isinstance(example, RowError):
         return None
     text = " ".join(message["content"] for message in example.prompt if message["role"] == "user")[:_CHARACTERS]
     if sum(map(str.isalpha, text)) < _LEAST:
         return None
-    return str(py3langid.classify(text)[0])
+    return detect_language(text)

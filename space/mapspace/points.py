@@ -18,7 +18,7 @@ import numpy as np
 
 from hf_datamap.data import columns
 from mapspace.errors import SpaceError
-from mapspace.index import MapIndex, Named
+from mapspace.index import MapIndex, NamedColumn
 from mapspace.texts import plain
 
 GOLDEN: Final = 2.399963229728653
@@ -152,13 +152,13 @@ def _reach(steps: np.ndarray) -> float:
 
 
 def _quantise(values: np.ndarray, drawn: np.ndarray, *, from_zero: bool) -> tuple[np.ndarray, tuple[float, float]]:
-    here = values[drawn].astype(np.float64)
-    low, high = (float(here.min()), float(here.max())) if len(here) else (0.0, 1.0)
+    valid_values = values[drawn].astype(np.float64)
+    low, high = (float(valid_values.min()), float(valid_values.max())) if len(valid_values) else (0.0, 1.0)
     low = min(0.0, low) if from_zero else low
     if high <= low:
         low, high = low - 0.5 * (not from_zero), high + 0.5
     steps = np.full(len(values), _NOWHERE, np.uint16)
-    steps[drawn] = np.rint((here - low) / (high - low) * STEPS).astype(np.uint16)
+    steps[drawn] = np.rint((valid_values - low) / (high - low) * STEPS).astype(np.uint16)
     return steps, (low, high)
 
 
@@ -201,7 +201,7 @@ def _channel(name: str, codes: np.ndarray, labels: tuple[str, ...], kind: str, z
     return Channel(name, codes, labels, kind, counts, zero)
 
 
-def by_name(name: str, named: Named) -> Channel:
+def by_name(name: str, named: NamedColumn) -> Channel:
     """Return the colouring by a column of names: the most frequent ones, the rest together."""
     if not named.names:
         raise SpaceError(f"this map has no {name}")
@@ -217,13 +217,15 @@ def _by_size(name: str, values: np.ndarray, *, diverging: bool) -> Channel:
     valid = np.isfinite(values)
     if not valid.any():
         raise SpaceError(f"this map has no {name}")
-    here = values[valid].astype(np.float64)
+    valid_values = values[valid].astype(np.float64)
     quantiles = np.linspace(0, 1, _BINS + 1)[1:-1]
-    edges = np.unique(np.quantile(here, quantiles))
-    if diverging and here.min() < 0 <= here.max():
-        edges = np.unique([*_inner(here[here < 0], 3), 0.0, *_inner(here[here >= 0], 4)])
+    edges = np.unique(np.quantile(valid_values, quantiles))
+    if diverging and valid_values.min() < 0 <= valid_values.max():
+        edges = np.unique(
+            [*_inner(valid_values[valid_values < 0], 3), 0.0, *_inner(valid_values[valid_values >= 0], 4)]
+        )
     codes = np.full(len(values), len(edges) + 1, np.uint8)
-    codes[valid] = np.searchsorted(edges, here, side="right")
+    codes[valid] = np.searchsorted(edges, valid_values, side="right")
     bounds = [f"{edge:.3g}" for edge in edges]
     labels = [f"< {bounds[0]}", *(f"{a} – {b}" for a, b in itertools.pairwise(bounds)), f"≥ {bounds[-1]}"]
     kind = "diverging" if diverging else "sequential"
@@ -234,7 +236,7 @@ def _inner(values: np.ndarray, parts: int) -> list[float]:
     return list(np.quantile(values, np.linspace(0, 1, parts + 1)[1:-1])) if len(values) else []
 
 
-class Files:
+class BrowserFiles:
     """Binary files for the browser, under names that cannot be guessed, in one folder of this process."""
 
     def __init__(self) -> None:

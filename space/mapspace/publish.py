@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hf_datamap.data import columns
-from mapspace import export as takeaway
+from mapspace import export
 from mapspace.errors import SpaceError
 from mapspace.hub_errors import hub_call
 from mapspace.sessions import Session
@@ -41,7 +41,7 @@ def push(session: Session, name: str, *, private: bool, token: str, folder: Path
     api = HfApi(token=token, library_name="hf_datamap")
     user = hub_call("your account", api.whoami)["name"]
     repo = f"{user}/{name}"
-    path = takeaway.write(session, "parquet", folder)
+    path = export.write(session, "parquet", folder)
     try:
         address = str(hub_call(repo, lambda: _create(api, repo, private)))
         files: dict[str, Path | bytes] = {

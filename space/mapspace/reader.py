@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from hf_datamap.data import columns
+from hf_datamap.data.independence import map_label_basis
 from hf_datamap.errors import DataMapError
 from mapspace.errors import SpaceError
 from mapspace.sessions import Session
@@ -62,9 +63,9 @@ def row(session: Session, i: int) -> dict[str, Any]:
 
 def _versus(session: Session, i: int) -> dict[str, Any] | None:
     """The same row on the map that is compared with."""
-    if session.versus is None or (j := int(session.versus.places[i])) < 0:
+    if session.other is None or (j := int(session.other.places[i])) < 0:
         return None
-    other, index = session.versus.map, session.versus.map.index
+    other, index = session.other.map, session.other.map.index
     facts: dict[str, Any] = {
         "title": plain(other.title, 200),
         "region": columns.REGIONS[index.region[j]],
@@ -93,7 +94,9 @@ def _content(open_map: OpenMap, content: Mapping[str, Any]) -> dict[str, Any]:
     example = open_map.layout.read(content)
     scores = content.get(columns.SCORES) or []
     marks = example.annotations or [None] * len(example.responses)
-    best = _preferred(marks)
+    # Scores that are the annotations say nothing about which response the dataset chose.
+    by_order = map_label_basis(open_map.data_map.provenance).labels == "order" and len(marks) == 2
+    best = 0 if by_order else _preferred(marks)
     extras = _extras(content, len(example.responses))
     responses = [
         {

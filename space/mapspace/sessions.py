@@ -18,10 +18,10 @@ from hf_datamap.data import columns
 from hf_datamap.datamap.datamap import DataMap
 from mapspace import languages, points
 from mapspace.errors import SpaceError
-from mapspace.points import Channel, Files
+from mapspace.points import BrowserFiles, Channel
 from mapspace.sources import OpenMap
 
-MAX_SESSIONS: Final = 400
+MAX_SESSIONS: Final = 200  # a visitor who has left is remembered until so many others have come
 MAX_CORNERS: Final = 400
 _MAX_QUERY: Final = 200
 _ALL: Final = 20  # how many times one visitor's rate all visitors together have
@@ -66,16 +66,18 @@ class Session:
     Args:
         open_map: the map.
         files: where binary files go.
+        owner: the Gradio session that it belongs to.
     """
 
-    def __init__(self, open_map: OpenMap, files: Files) -> None:
+    def __init__(self, open_map: OpenMap, files: BrowserFiles, owner: str | None = None) -> None:
         self.map = open_map
+        self.owner = owner
         self.handle = secrets.token_urlsafe(24)
         self.filters = Filters()
         self.only: np.ndarray | None = None
         self.cut: Channel | None = None
         self.cut_map: DataMap | None = None
-        self.versus: Versus | None = None
+        self.other: OtherMap | None = None
         self.changed: np.ndarray | None = None
         self.report: Any = None
         self.verdicts: dict[int, str] = {}
@@ -203,25 +205,28 @@ class Session:
         self.filters = replace(self.filters, only="")
         among = self._shown()
         hits: list[int] = []
-        looked, wanted, until = 0, 0, time.monotonic() + seconds
+        rows_searched, rows_to_search, until = 0, 0, time.monotonic() + seconds
         for code, split in enumerate(index.split.names):
             places = np.flatnonzero(among & (index.split.codes == code))
             places = places[np.argsort(index.row[places], kind="stable")]
             find = partial(self.map.texts(split).search, query, index.row[places])
             left = max(0.0, until - time.monotonic())
-            found = self.map.guard(partial(find, limit=limit - len(hits), seconds=left))
-            hits.extend(places[np.searchsorted(index.row[places], found.positions)].tolist())
-            looked, wanted = looked + found.looked, wanted + found.wanted
+            searched = self.map.guard(partial(find, limit=limit - len(hits), seconds=left))
+            hits.extend(places[np.searchsorted(index.row[places], searched.positions)].tolist())
+            rows_searched, rows_to_search = (
+                rows_searched + searched.rows_searched,
+                rows_to_search + searched.rows_to_search,
+            )
         note = (
-            f"The first {looked:,} of {wanted:,} rows were searched; narrow the other filters."
-            if looked < wanted
+            f"The first {rows_searched:,} of {rows_to_search:,} rows were searched; narrow the other filters."
+            if rows_searched < rows_to_search
             else ""
         )
         return np.array(hits, np.int64), note
 
 
 @dataclass(frozen=True)
-class Versus:
+class OtherMap:
     """Another map of the same rows, to compare with.
 
     Attributes:
@@ -254,31 +259,31 @@ def _finite(value: Any) -> bool:  # noqa: ANN401 - from the browser
 class Sessions:
     """The visitors' sessions by handle; the least recently used one goes when there are too many."""
 
-    def __init__(self, files: Files, size: int = MAX_SESSIONS) -> None:
+    def __init__(self, files: BrowserFiles, size: int = MAX_SESSIONS) -> None:
         self.files = files
         self._size = size
         self._all: OrderedDict[str, Session] = OrderedDict()
         self._lock = threading.Lock()
 
-    def start(self, open_map: OpenMap) -> Session:
-        """Begin a session on a map."""
-        session = Session(open_map, self.files)
+    def start(self, open_map: OpenMap, owner: str | None = None) -> Session:
+        """Begin a session on a map, for a Gradio session."""
+        session = Session(open_map, self.files, owner)
         with self._lock:
             self._all[session.handle] = session
-            gone = [self._all.popitem(last=False)[1] for _ in range(len(self._all) - self._size)]
-        for old in gone:
+            evicted = [self._all.popitem(last=False)[1] for _ in range(len(self._all) - self._size)]
+        for old in evicted:
             old.close()
         return session
 
-    def get(self, handle: Any) -> Session:  # noqa: ANN401 - from the browser
+    def get(self, handle: Any, owner: str | None = None) -> Session:  # noqa: ANN401 - from the browser
         """Return a session.
 
         Raises:
-            SpaceError: there is none, or it has been forgotten.
+            SpaceError: there is none, it has been forgotten, or it is another visitor's.
         """
         with self._lock:
             session = self._all.get(handle) if isinstance(handle, str) else None
-            if session is None:
+            if session is None or session.owner != owner:
                 raise SpaceError("this view has ended: open the map again")
             self._all.move_to_end(handle)
         session.used = time.monotonic()

@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from hf_datamap.data import Layout, columns, detect_layout
+from hf_datamap.data.exchange import settle
 from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.datamap.index import build_index
 from hf_datamap.errors import DataMapError, RowError
-from mapspace import index as indexes
 from mapspace.errors import SpaceError
 from mapspace.hub_errors import T, hub_call
-from mapspace.index import MapIndex
+from mapspace.index import MAX_ROWS, MapIndex, from_table
 from mapspace.points import Positions
-from mapspace.texts import Shard, Texts
+from mapspace.texts import Shard, SplitRows
 
 INDEX: Final = "datamap/index.parquet"
 MAP_FILES: Final = ("datamap/datamap.json", "datamap.json")
@@ -84,9 +84,9 @@ class OpenMap:
         """Where the points are."""
         return Positions.of(self.index)
 
-    def texts(self, split: str) -> Texts:
+    def texts(self, split: str) -> SplitRows:
         """Return the rows of a split."""
-        return Texts(self.splits.get(split, ()), self.owner)
+        return SplitRows(self.splits.get(split, ()), self.owner)
 
     @cached_property
     def columns(self) -> frozenset[str]:
@@ -106,7 +106,9 @@ class OpenMap:
 
         if isinstance(used := self.data_map.provenance.get("layout"), dict):
             return Layout.from_json(used)
-        texts = next((self.texts(split) for split in self.index.split.names if self.splits.get(split)), Texts((), ""))
+        texts = next(
+            (self.texts(split) for split in self.index.split.names if self.splits.get(split)), SplitRows((), "")
+        )
         own = [item for item in texts.schema if item.name not in columns.SCHEMA.names]
         return detect_layout(Features.from_arrow_schema(pa.schema(own)), sample=[texts.row(0)])
 
@@ -120,14 +122,15 @@ def open_folder(folder: str | Path) -> OpenMap:
     root = Path(folder).expanduser().resolve()
     if not root.is_dir():
         raise SpaceError(f"no folder {root}")
+    settle(root)
     files = LocalFileSystem()
     paths = sorted(str(path.relative_to(root)) for path in (root / "data").rglob("*.parquet"))
     splits = {
         split: tuple(Shard(str(root / path), files) for path in shards) for split, shards in by_split(paths).items()
     }
-    found = next((root / name for name in MAP_FILES if (root / name).is_file()), None)
+    map_file = next((root / name for name in MAP_FILES if (root / name).is_file()), None)
     published = (root / INDEX).read_bytes() if (root / INDEX).is_file() else None
-    text = found.read_text(encoding="utf-8") if found else None
+    text = map_file.read_text(encoding="utf-8") if map_file else None
     opened = assemble(root.name, splits, published=published, text=text, owner=str(root))
     return _with_lengths(opened) if published is None and len(opened.index) <= MAX_MEASURED else opened
 
@@ -172,7 +175,7 @@ def assemble(
     Raises:
         SpaceError: it is not mapped, or broken.
     """
-    index = indexes.from_table(_read_index(published) if published is not None else _computed(title, splits))
+    index = from_table(_read_index(published) if published is not None else _computed(title, splits))
     try:
         data_map = DataMap.from_json(text) if text else fit(index)
     except DataMapError as error:
@@ -211,8 +214,8 @@ def _columns_of(title: str, shards: Sequence[Shard]) -> pa.Table:
         if columns.MEAN not in schema.names or columns.VARIANCE not in schema.names:
             raise _unmapped(title)
         rows += shard.footer.num_rows
-        if rows > indexes.MAX_ROWS:
-            raise SpaceError(f"{title} has more than {indexes.MAX_ROWS:,} rows")
+        if rows > MAX_ROWS:
+            raise SpaceError(f"{title} has more than {MAX_ROWS:,} rows")
         names = [name for name in _NUMBERS if name in schema.names]
         names += [name for name in _LABELS if name in schema.names and _flat(schema.field(name).type)]
         with shard.open_bytes() as file:

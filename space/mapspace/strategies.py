@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from hf_datamap.curate.select import STRATEGIES, select
+from hf_datamap.curate.select import select
+from hf_datamap.curate.strategies import STRATEGIES
 from hf_datamap.data import columns
 from hf_datamap.data.paths import column_of, parse_paths
 from hf_datamap.errors import DataMapError

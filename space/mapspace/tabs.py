@@ -6,23 +6,41 @@ import json
 import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import gradio as gr
+import numpy as np
 
-from hf_datamap.curate.select import STRATEGIES
+from hf_datamap.curate.strategies import STRATEGIES
 from hf_datamap.data import columns
-from mapspace import compare, findings, gallery, publish, strategies
-from mapspace import export as takeaway
-from mapspace import recut as cuts
-from mapspace.app import token_of, told
+from mapspace import compare, export, findings, gallery, publish, recut, strategies
+from mapspace.app import App, errors_shown, token_of
 from mapspace.errors import SpaceError
 from mapspace.explorer import visitor
 from mapspace.sessions import Session
 from mapspace.texts import plain
 
-if TYPE_CHECKING:
-    from mapspace.ui import Page
+
+class Host(Protocol):
+    """What the tabs need of the page that they stand on."""
+
+    app: App
+    handle: gr.State
+    explorer: gr.HTML
+    changing: list[Any]
+    opened: list[Any]
+
+    def session(self, handle: Any, request: gr.Request, kind: str = "filter") -> Session:  # noqa: ANN401
+        """Return the visitor's session, counting the request."""
+        ...
+
+    def show_only(self, session: Session, places: np.ndarray, why: str) -> list[Any]:
+        """Show certain rows and no others."""
+        ...
+
+    def on_open(self, handle: str | None, dataset: str, config: str | None, request: gr.Request) -> list[Any]:
+        """Open a dataset."""
+        ...
 
 
 _FINDINGS: list[str | int] = ["6%", "10%", "14%", "60%", "10%"]
@@ -56,7 +74,7 @@ class Tabs:
         page: the page they stand on; provides sessions and the explorer.
     """
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Host) -> None:
         self.page, self.app = page, page.app
         with gr.Tab("Other cuts"):
             self._cuts()
@@ -90,7 +108,7 @@ class Tabs:
             variance = gr.Slider(0, 1, 0.667, step=0.001, label="Fraction of rows with low variance")
             mean = gr.Slider(0, 1, 0.5, step=0.001, label="Fraction of those with low mean")
             back = gr.Button("Back to the published cut", scale=0, min_width=200)
-        table = self._table(cuts.HEADERS, "What the cut changes")
+        table = self._table(recut.HEADERS, "What the cut changes")
         inputs, outputs = [self.page.handle, variance, mean], [self.page.explorer, table]
         for slider in (variance, mean):
             slider.input(self.on_cut, inputs, outputs, show_progress="hidden", trigger_mode="always_last")
@@ -104,15 +122,15 @@ class Tabs:
         keeps.click(self.on_strategies, [self.page.handle, fraction], [strategies_table])
         only.click(self.on_strategy, [self.page.handle, strategy, fraction], self.page.changing)
 
-    @told
+    @errors_shown
     def on_cut(self, handle: str | None, variance: float, mean: float, request: gr.Request) -> list[Any]:
         """Try other fractions."""
         session = self.page.session(handle, request)
-        data_map = cuts.attempt(session, float(variance), float(mean))
+        data_map = recut.attempt(session, float(variance), float(mean))
         cut = {"handle": session.handle, "boundary": data_map.thresholds, "live": True, "turn": secrets.token_hex(4)}
-        return [gr.HTML(cut=cut), cuts.table(session)]
+        return [gr.HTML(cut=cut), recut.table(session)]
 
-    @told
+    @errors_shown
     def on_uncut(self, handle: str | None, request: gr.Request) -> list[Any]:
         """Return to the published cut."""
         session = self.page.session(handle, request)
@@ -124,12 +142,12 @@ class Tabs:
         cut = {"handle": session.handle, "boundary": boundary, "live": False, "turn": secrets.token_hex(4)}
         return [gr.HTML(cut=cut), [], 0.667, 0.5]
 
-    @told
+    @errors_shown
     def on_strategies(self, handle: str | None, fraction: float, request: gr.Request) -> list[list[str]]:
         """Say what each strategy would keep."""
         return strategies.table(self.page.session(handle, request, "search"), float(fraction))
 
-    @told
+    @errors_shown
     def on_strategy(self, handle: str | None, strategy: str, fraction: float, request: gr.Request) -> list[Any]:
         """Show what a strategy keeps, no other rows."""
         session = self.page.session(handle, request, "search")
@@ -159,28 +177,28 @@ class Tabs:
         only.click(self.on_changed, [self.page.handle], self.page.changing)
         changed.select(self.on_line, [self.page.handle], [self.page.explorer], show_progress="hidden")
 
-    @told
+    @errors_shown
     def on_compare(self, handle: str | None, other: str, request: gr.Request) -> list[Any]:
         """Compare with another map."""
         session = self.page.session(handle, request, "open")
         fixed = self.app.home.against
         if fixed and Path(fixed).is_dir():
-            opened = self.app.library.folder(fixed)
+            opened = self.app.maps.folder(fixed)
         else:
-            opened = self.app.library.hub((other or "").strip(), None, token_of(request))
-        found = compare.against(session, opened)
-        session.changed = found.changed
-        return [compare.counts(found), compare.listed(session, found)]
+            opened = self.app.maps.hub((other or "").strip(), None, token_of(request))
+        comparison = compare.against(session, opened)
+        session.changed = comparison.changed
+        return [compare.counts(comparison), compare.listed(session, comparison)]
 
-    @told
+    @errors_shown
     def on_changed(self, handle: str | None, request: gr.Request) -> list[Any]:
         """Show the rows that change region, no others."""
         session = self.page.session(handle, request)
-        if session.versus is None or session.changed is None:
+        if session.other is None or session.changed is None:
             raise SpaceError("compare with another map first")
-        return self.page.show_only(session, session.changed, f"in another region than on {session.versus.map.title}")
+        return self.page.show_only(session, session.changed, f"in another region than on {session.other.map.title}")
 
-    @told
+    @errors_shown
     def on_line(self, handle: str | None, event: gr.SelectData, request: gr.Request) -> gr.HTML:
         """Open the row of a table's line."""
         session = self.page.session(handle, request)
@@ -199,28 +217,28 @@ class Tabs:
                 scale=4,
             )
         file = gr.File(label="Verdicts", interactive=False, visible=False)
-        found = self._table(
+        findings_table = self._table(
             findings.HEADERS, "Findings, most severe first; choose one to see its rows on the map", _FINDINGS
         )
         suspects = self._table(
             findings.SUSPECT_HEADERS, "Suspects, most probable first; choose one to read it", _SUSPECTS
         )
-        run.click(self.on_audit, [self.page.handle], [found, suspects])
-        found.select(self.on_finding, [self.page.handle], self.page.changing, show_progress="hidden")
+        run.click(self.on_audit, [self.page.handle], [findings_table, suspects])
+        findings_table.select(self.on_finding, [self.page.handle], self.page.changing, show_progress="hidden")
         suspects.select(self.on_line, [self.page.handle], [self.page.explorer], show_progress="hidden")
         self.page.explorer.judged(
             self.on_verdict, [self.page.handle], [tally], show_progress="hidden", trigger_mode="always_last"
         )
         export.click(self.on_export, [self.page.handle], [file])
 
-    @told
+    @errors_shown
     def on_audit(self, handle: str | None, request: gr.Request) -> list[Any]:
         """Run the audit on the map's rows."""
         session = self.page.session(handle, request, "download")
         session.report = findings.report(session.map)
         return [findings.listed(session.report), findings.suspects(session)]
 
-    @told
+    @errors_shown
     def on_finding(self, handle: str | None, event: gr.SelectData, request: gr.Request) -> list[Any]:
         """Show the rows of a finding."""
         session = self.page.session(handle, request)
@@ -228,13 +246,13 @@ class Tabs:
         places, title = findings.rows(session, number)
         return self.page.show_only(session, places, title)
 
-    @told
+    @errors_shown
     def on_verdict(self, handle: str | None, request: gr.Request) -> str:
         """Count the verdicts."""
         verdicts = list(self.page.session(handle, request).verdicts.values())
         return f"{len(verdicts):,} verdicts: {verdicts.count('wrong'):,} wrong, {verdicts.count('right'):,} right"
 
-    @told
+    @errors_shown
     def on_export(self, handle: str | None, request: gr.Request) -> gr.File:
         """Write the verdicts to a file."""
         session = self.page.session(handle, request, "download")
@@ -277,21 +295,21 @@ class Tabs:
         make.click(self.on_file, [self.page.handle, kind], [file])
         push.click(self.on_push, [self.page.handle, name, private], [outcome])
 
-    @told
+    @errors_shown
     def on_code(self, handle: str | None, request: gr.Request) -> list[str]:
         """Write the selection as code."""
-        code = takeaway.code(self.page.session(handle, request))
+        code = export.code(self.page.session(handle, request))
         return [code.python, code.sql]
 
-    @told
+    @errors_shown
     def on_file(self, handle: str | None, kind: str, request: gr.Request) -> gr.File:
         """Write the selection to a file."""
         if kind not in ("parquet", "jsonl", "rows"):
             raise SpaceError("files are parquet, jsonl or rows")
         session = self.page.session(handle, request, "download")
-        return gr.File(str(takeaway.write(session, kind, self.app.downloads())), visible=True)
+        return gr.File(str(export.write(session, kind, self.app.downloads())), visible=True)
 
-    @told
+    @errors_shown
     def on_push(self, handle: str | None, name: str, private: bool, request: gr.Request) -> str:
         """Push the selection to the visitor's account."""
         if (token := token_of(request)) is None:
@@ -309,13 +327,13 @@ class Tabs:
         button.click(self.on_gallery, None, [table])
         table.select(self.on_choice, [self.page.handle], self.page.opened)
 
-    @told
+    @errors_shown
     def on_gallery(self, request: gr.Request) -> list[list[str]]:
         """List the maps of the Hub."""
         self.app.limits.take("open", visitor(request))
         return gallery.maps()
 
-    @told
+    @errors_shown
     def on_choice(self, handle: str | None, event: gr.SelectData, request: gr.Request) -> list[Any]:
         """Open the map of a line of the gallery."""
         chosen = event.row_value[0] if isinstance(event.row_value, list) and event.row_value else ""

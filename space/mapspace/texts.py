@@ -1,4 +1,4 @@
-"""Texts of rows, read on demand by row group from parquet files; never a whole split at once."""
+"""SplitRows of rows, read on demand by row group from parquet files; never a whole split at once."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class _Cache:
 _cache = _Cache(CACHE_BYTES)
 
 
-class Texts:
+class SplitRows:
     """The rows of one split.
 
     Args:
@@ -149,45 +149,45 @@ class Texts:
             _cache.put(key, table)
         return table, block * _STREAM_ROWS
 
-    def rows(self, wanted: np.ndarray, size: int, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    def rows(self, positions_wanted: np.ndarray, size: int, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield rows, at most ``size`` at a time; only row groups that hold some of them are read.
 
         Args:
-            wanted: positions, ascending.
+            positions_wanted: positions, ascending.
             size: greatest number of rows at a time.
             names: columns to read, all by default.
         """
         for shard, first, number, start, rows in self._all_groups():
             begin = first + start
-            low, high = np.searchsorted(wanted, (begin, begin + rows))
+            low, high = np.searchsorted(positions_wanted, (begin, begin + rows))
             if low == high:
                 continue
-            here = wanted[low:high] - begin
+            inside_group = positions_wanted[low:high] - begin
             with shard.open_bytes() as file:
                 parquet, at = pq.ParquetFile(file, metadata=shard.footer), 0
                 for batch in parquet.iter_batches(size, row_groups=[number], columns=names, use_threads=False):
-                    inside = here[(here >= at) & (here < at + len(batch))] - at
+                    inside = inside_group[(inside_group >= at) & (inside_group < at + len(batch))] - at
                     if len(inside):
                         yield pa.Table.from_batches([batch]).take(pa.array(inside))
                     at += len(batch)
 
-    def search(self, needle: str, wanted: np.ndarray, *, limit: int, seconds: float) -> Found:
+    def search(self, needle: str, positions_wanted: np.ndarray, *, limit: int, seconds: float) -> SearchHits:
         """Find the rows in which a text occurs, ignoring case.
 
         Args:
             needle: what to look for.
-            wanted: positions to look at, ascending.
+            positions_wanted: positions to look at, ascending.
             limit: stop after so many hits.
             seconds: stop after so much time.
         """
         until = time.monotonic() + seconds
         hits: list[np.ndarray] = []
-        looked = found = 0
+        rows_searched = hit_count = 0
         for shard, first, number, start, rows in self._all_groups():
-            low, high = np.searchsorted(wanted, (first + start, first + start + rows))
+            low, high = np.searchsorted(positions_wanted, (first + start, first + start + rows))
             if low == high:
                 continue
-            if time.monotonic() > until or found >= limit:
+            if time.monotonic() > until or hit_count >= limit:
                 break
             names = _text_columns(shard.footer.schema.to_arrow_schema())
             with shard.open_bytes() as file:
@@ -197,12 +197,12 @@ class Texts:
                     for batch in parquet.iter_batches(1024, row_groups=[number], columns=names, use_threads=False)
                 ]
             mask = np.concatenate(masks) if masks else np.zeros(rows, bool)
-            here = wanted[low:high]
-            hits.append(here[mask[here - first - start]])
-            looked, found = looked + len(here), found + len(hits[-1])
+            inside_group = positions_wanted[low:high]
+            hits.append(inside_group[mask[inside_group - first - start]])
+            rows_searched, hit_count = rows_searched + len(inside_group), hit_count + len(hits[-1])
         pa.default_memory_pool().release_unused()
         positions = np.concatenate(hits) if hits else np.empty(0, np.int64)
-        return Found(positions[:limit], looked, len(wanted))
+        return SearchHits(positions[:limit], rows_searched, len(positions_wanted))
 
     def _all_groups(self) -> Iterator[tuple[Shard, int, int, int, int]]:
         first = 0
@@ -213,18 +213,18 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchHits:
     """Outcome of a text search.
 
     Attributes:
         positions: rows with the text.
-        looked: how many rows were looked at.
-        wanted: how many should have been; more than ``looked`` when time or the number of hits ran out.
+        rows_searched: how many rows were looked at.
+        rows_to_search: how many should have been; more than ``rows_searched`` when time or the number of hits ran out.
     """
 
     positions: np.ndarray
-    looked: int
-    wanted: int
+    rows_searched: int
+    rows_to_search: int
 
 
 def _block(parquet: pq.ParquetFile, number: int, block: int) -> pa.Table:
@@ -259,8 +259,8 @@ def contains(table: pa.Table, needle: str) -> np.ndarray:
 def _contains(values: pa.Array, needle: str) -> np.ndarray:
     kind = values.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        found = pc.match_substring(values, needle, ignore_case=True).fill_null(False)
-        return np.asarray(found.to_numpy(zero_copy_only=False))
+        hit_count = pc.match_substring(values, needle, ignore_case=True).fill_null(False)
+        return np.asarray(hit_count.to_numpy(zero_copy_only=False))
     if pa.types.is_struct(kind):
         mask = np.zeros(len(values), bool)
         for child in values.flatten():

@@ -10,14 +10,16 @@ from typing import Any, Final
 
 import gradio as gr
 import numpy as np
+from starlette.middleware import Middleware
 
 from hf_datamap.data import columns
 from hf_datamap.errors import DataMapError
 from mapspace import explorer, statistics
-from mapspace.app import App, Home, told
-from mapspace.explorer import visitor
+from mapspace.app import App, StartMap, errors_shown
+from mapspace.explorer import gradio_session, visitor
+from mapspace.gate import Gate
 from mapspace.points import CHANNELS
-from mapspace.sessions import Filters, Session, polygon
+from mapspace.sessions import MAX_SESSIONS, Filters, Session, polygon
 from mapspace.sources import OpenMap
 from mapspace.tabs import Tabs
 from mapspace.texts import plain
@@ -30,6 +32,9 @@ LAUNCH: Final[dict[str, Any]] = {
     "show_error": False,
     "max_threads": 40,
     "quiet": True,
+    # The last sessions only: Gradio keeps a copy of the page's settings for each, for an hour after its end.
+    "state_session_capacity": MAX_SESSIONS,
+    "app_kwargs": {"middleware": [Middleware(Gate)]},
     "theme": gr.themes.Default(font=_FONTS, font_mono=["ui-monospace", "monospace"]),
     "css": ".dm-code textarea { font-family: ui-monospace, monospace; font-size: 13px; white-space: pre; }",
 }
@@ -126,7 +131,7 @@ class Page:
         asked = {name: str(request.query_params.get(name, ""))[:200] for name in _ADDRESS}
         try:
             opened = self.app.open(asked["dataset"], asked["config"], request)
-            return self._show(handle, opened, asked)
+            return self._show(handle, opened, asked, request)
         except Exception as error:
             known = isinstance(error, DataMapError)
             if not known:
@@ -135,18 +140,22 @@ class Page:
             blank = {"message": words, "file": None}
             return [None, asked["dataset"], *[gr.skip()] * 10, gr.HTML(view=blank), gr.skip()]
 
-    @told
+    @errors_shown
     def on_open(self, handle: str | None, dataset: str, config: str | None, request: gr.Request) -> list[Any]:
         """Open the dataset that was typed in."""
         opened = self.app.open((dataset or "").strip(), config if isinstance(config, str) else None, request)
-        return self._show(handle, opened, {})
+        return self._show(handle, opened, {}, request)
 
-    def _show(self, handle: str | None, opened: OpenMap, asked: Mapping[str, str]) -> list[Any]:
+    def _show(
+        self, handle: str | None, opened: OpenMap, asked: Mapping[str, str], request: gr.Request | None
+    ) -> list[Any]:
         self.app.sessions.end(handle)
-        session = self.app.sessions.start(opened)
+        session = self.app.sessions.start(opened, gradio_session(request))
         index, notes = opened.index, []
-        wanted = [name for name in asked.get("region", "").split(",") if name in columns.REGIONS]
-        hidden = frozenset(code for code, name in enumerate(columns.REGIONS) if wanted and name not in wanted)
+        regions_asked = [name for name in asked.get("region", "").split(",") if name in columns.REGIONS]
+        hidden = frozenset(
+            code for code, name in enumerate(columns.REGIONS) if regions_asked and name not in regions_asked
+        )
         split = asked.get("split") if asked.get("split") in index.split.names else ""
         if asked.get("split") and not split:
             notes.append(f"There is no split {plain(asked['split'], 60)!r} on this map.")
@@ -171,7 +180,7 @@ class Page:
                 [plain(name, 100) for name in opened.configs], value=opened.config, visible=len(opened.configs) > 1
             ),
             gr.Dropdown(splits, value=split or "", visible=len(splits) > 2),
-            wanted or list(columns.REGIONS),
+            regions_asked or list(columns.REGIONS),
             *[None] * 4,
             gr.Checkbox(value=False, visible=bool(index.suspect.any())),
             gr.Dropdown(sources, value=[], visible=bool(sources)),
@@ -189,9 +198,9 @@ class Page:
     def session(self, handle: Any, request: gr.Request, kind: str = "filter") -> Session:  # noqa: ANN401
         """Return the visitor's session, counting the request."""
         self.app.limits.take(kind, visitor(request))
-        return self.app.sessions.get(handle)
+        return self.app.sessions.get(handle, gradio_session(request))
 
-    @told
+    @errors_shown
     def on_controls(  # noqa: PLR0917 - Gradio hands the controls over by position
         self,
         handle: str | None,
@@ -221,7 +230,7 @@ class Page:
         )
         return self._changed(session, filters)
 
-    @told
+    @errors_shown
     def on_explorer(self, handle: str | None, event: gr.EventData, request: gr.Request) -> list[Any]:
         """Filter by what was clicked or drawn on the map."""
         session, sent = self.session(handle, request), event._data or {}
@@ -240,7 +249,7 @@ class Page:
             filters = replace(session.filters, hidden=classes, polygon=area, spread=spread)
             return [*self._changed(session, filters, turn), list(filters.regions())]
 
-    @told
+    @errors_shown
     def on_search(self, handle: str | None, query: str, request: gr.Request) -> list[Any]:
         """Filter by text."""
         session, words = self.session(handle, request, "search"), (query or "").strip()
@@ -256,7 +265,7 @@ class Page:
         session.only = places
         return self._changed(session, replace(session.filters, only=why))
 
-    @told
+    @errors_shown
     def on_clear(self, handle: str | None, request: gr.Request) -> list[Any]:
         """Forget every filter."""
         session = self.session(handle, request)
@@ -267,7 +276,7 @@ def _limit(value: Any) -> float | None:  # noqa: ANN401 - from a number field
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def page(home: Home) -> gr.Blocks:
+def page(home: StartMap) -> gr.Blocks:
     """Build the app."""
     app = App(home)
     gr.set_static_paths([str(app.files.folder)])

@@ -19,7 +19,7 @@ from datasets import Dataset
 from hf_datamap.curate.pairs import to_pairs
 from hf_datamap.generate import prompts, rejection_sampling, tree_search
 from hf_datamap.generate.constraint_sets import KINDS, LONERS
-from hf_datamap.generate.study import SHARED
+from hf_datamap.generate.study import SHARED_PREFIX_RATIO
 from hf_datamap.scorers.constraints import Checker, parse_constraints
 from tests.benchmarks.figure import Figure
 from tests.servers.llm import LLMServer
@@ -73,7 +73,7 @@ def search_figures() -> Iterator[Figure]:
     shares = []
     for run in runs:
         pairs = to_pairs(run.dataset, "low", labels="scores", per_prompt=20)
-        shares.append(sum(ratio >= SHARED for ratio in pairs["shared_prefix_ratio"]) / len(pairs))
+        shares.append(sum(ratio >= SHARED_PREFIX_RATIO for ratio in pairs["shared_prefix_ratio"]) / len(pairs))
     note = f"{shares[0]:.1%} against {shares[1]:.1%} of pairs that differ by one constraint, 20 drawn per prompt"
     yield Figure("pairs with a shared beginning, the same", shares[0] / shares[1], 1, note=note)
 

@@ -23,7 +23,7 @@ from datasets import Dataset
 
 from hf_datamap.data import Example, Layout, detect_layout
 from hf_datamap.data.group_rows import group_rows
-from hf_datamap.scorers.judge_prompt import ask
+from hf_datamap.scorers.judge_prompt import JudgeForm, ask
 from hf_datamap.scorers.rubrics import RUBRICS, Rubric
 from tests.benchmarks.figure import Figure
 
@@ -169,7 +169,8 @@ def request(
 ) -> Spent:
     """Tokens of one request and of a reply in the shape that it asks for."""
     references = example.references if rubric.reference else ()
-    messages = ask(rubric, example.prompt, texts, listwise=listwise, rationale=rationale, references=references)
+    form = JudgeForm(rubric, len(texts) if listwise else 0, rationale)
+    messages = ask(form, example.prompt, texts, references=references, secret=b"")
     one: Any = ({"rationale": WHY} if rationale else {}) | dict.fromkeys(rubric.fields, 7)
     one = one if rationale or rubric.criteria or not listwise else 7
     reply = {str(i): one for i in range(1, len(texts) + 1)} if listwise else one

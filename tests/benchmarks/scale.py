@@ -34,10 +34,10 @@ def stream(pattern: str) -> dict[str, Any]:
 def shards(pattern: str, out: str) -> dict[str, Any]:
     """`annotate_files` with threads."""
     import hf_datamap as dm
-    from hf_datamap.scoring.files import Threads
+    from hf_datamap.scoring.executors import Threads
 
     start = time.perf_counter()
-    data_map = dm.annotate_files(pattern, dm.ColumnScorer("rating"), out, crew=Threads(2), progress=False)
+    _, data_map = dm.annotate_files(pattern, dm.ColumnScorer("rating"), out, executor=Threads(2), progress=False)
     return {"rows": data_map.rows, "seconds": time.perf_counter() - start}
 
 
@@ -47,14 +47,14 @@ def on_ray(nodes: str, url: str, pattern: str, out: str) -> dict[str, Any]:
     from ray.cluster_utils import Cluster
 
     import hf_datamap as dm
-    from hf_datamap.scoring.ray import RayCrew
+    from hf_datamap.scoring.ray import RayExecutor
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     for _ in range(int(nodes) - 1):
         cluster.add_node(num_cpus=1)
     ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
     judge = dm.LLMJudge("m", base_url=url, api_key="k", max_in_flight=IN_FLIGHT)
-    data_map = dm.annotate_files(pattern, judge, out, crew=RayCrew(workers=int(nodes)), progress=False)
+    _, data_map = dm.annotate_files(pattern, judge, out, executor=RayExecutor(workers=int(nodes)), progress=False)
     ray.shutdown()
     cluster.shutdown()
     return {"rows": data_map.rows, "ok": data_map.provenance["rows"]["ok"]}

@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 
 from hf_datamap.curate.audit import audit
-from hf_datamap.curate.audit.tokens import words
-from hf_datamap.curate.select import Pool, select
+from hf_datamap.curate.select import select
+from hf_datamap.curate.strategies import Pool
+from hf_datamap.curate.texts.words import words
 from hf_datamap.data import Layout, columns
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -1,4 +1,4 @@
-"""``audit``, ``select`` and ``pairs`` as a maintainer of a data set would use them."""
+"""``audit``, ``select`` and ``pairs`` as a maintainer of a dataset would use them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def test_audit_read_fix_audit_again(run, release, tmp_path):
     gates = "suspect_rate>0.02,inversion,identical,duplicates>1%"
     code, out, _ = run("audit", release, "--fail-on", gates)
     assert code == 1
-    assert out.startswith("# Audit: FAILED")
+    assert out.splitlines()[0].endswith("FAILED")
+    assert len(out.splitlines()) <= 25
+    assert run("audit", release, "--fail-on", gates, "--markdown")[1].startswith("# Audit: FAILED")
     assert "have a chosen equal to its rejected" in out
 
     code, _, err = run("audit", release, "--fixes", tmp_path / "fixed", "--fix-rows", "suspects,identical")

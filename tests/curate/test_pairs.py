@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
@@ -278,3 +279,76 @@ def test_real_data(name):
     found = to_pairs(ds)
     assert 0.9 * len(ds) < len(found) <= len(ds)
     assert all(pair["chosen"] != pair["rejected"] for pair in found)
+
+
+def many_responses(rows: int, responses: int, levels: int | None = None) -> Dataset:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(rows, responses)) if levels is None else rng.integers(0, levels, (rows, responses)) / 4
+    return Dataset.from_dict(
+        {
+            "prompt": [f"Question {k}?" for k in range(rows)],
+            "responses": [[f"Answer {j} to {k}." for j in range(responses)] for k in range(rows)],
+            "datamap_scores": scores.tolist(),
+        }
+    )
+
+
+@pytest.mark.parametrize("levels", [None, 5])
+def test_few_pairs_of_many_responses_are_not_drawn_from_all_of_them(levels):
+    tracemalloc.start()
+    try:
+        pairs = to_pairs(many_responses(5, 1000, levels), "high", per_prompt=3)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert pairs["source_row"] == sorted([0, 1, 2, 3, 4] * 3)
+    assert min(pairs["margin"]) > 0
+    assert peak < 40e6  # all pairs of one row take 20 MB for each of five arrays
+
+
+def test_a_draw_of_pairs_is_repeatable_and_follows_the_seed():
+    ds = many_responses(3, 200)
+    one, two, other = (to_pairs(ds, pairing="all", per_prompt=5, seed=seed) for seed in (1, 1, 2))
+    assert one["chosen"] == two["chosen"] != other["chosen"]
+    assert min(one["margin"]) > 0
+
+
+def with_constraints(scores, counts) -> Dataset:
+    return Dataset.from_dict(
+        {
+            "prompt": [f"Question {k}?" for k in range(len(scores))],
+            "responses": [[f"Answer {j} to {k}." for j in range(len(row))] for k, row in enumerate(scores)],
+            "instruction_id_list": [["punctuation:no_comma"] * count for count in counts],
+            "kwargs": [[{}] * count for count in counts],
+            "datamap_scores": scores,
+        }
+    )
+
+
+def test_one_constraint_met_against_none_is_no_low_contrast():
+    ds = with_constraints([[1.0, 0.0], [1.0, 0.5], [1.0, 0.75]], [1, 2, 4])
+    assert to_pairs(ds, "low")["source_row"] == [1, 2]
+
+
+def test_the_mixed_arm_stays_half_and_half_on_the_prompts_of_all_arms():
+    rng = np.random.default_rng(0)
+    scores = [sorted(rng.integers(0, 5, 6) / 4, reverse=True) for _ in range(300)]
+    ds = with_constraints([list(map(float, row)) for row in scores], [4] * 300)
+    arms = equal_arms({c: to_pairs(ds, c, per_prompt=2) for c in ("high", "low", "mixed")})
+    mixed = np.array(arms["mixed"]["margin"])
+    assert 0.4 < (mixed > 0.3).mean() < 0.6
+    assert len({len(arm) for arm in arms.values()}) == 1
+
+
+def test_arms_matched_on_quality_differ_in_contrast_only():
+    ds = many_responses(200, 12)
+    arms = {c: to_pairs(ds, c, per_prompt=8) for c in ("high", "low")}
+    plain, matched = equal_arms(arms), equal_arms(arms, match_quality=True)
+
+    def gap(of):
+        return abs(np.median(of["high"]["chosen_score"]) - np.median(of["low"]["chosen_score"]))
+
+    assert gap(matched) < 0.1 < gap(plain)
+    assert len(matched["high"]) == len(matched["low"]) > 20
+    assert matched["high"]["source_row"] == matched["low"]["source_row"]
+    assert np.median(matched["high"]["margin"]) > 2 * np.median(matched["low"]["margin"])

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 import hf_datamap as dm
-from hf_datamap.curate.select import STRATEGIES, Pool, provenance, select
+from hf_datamap.curate.select import provenance, select
+from hf_datamap.curate.strategies import STRATEGIES, Pool, preference_variance
 from hf_datamap.data import columns
 from hf_datamap.errors import SelectionError
 
@@ -103,9 +104,10 @@ def test_rip_wants_good_rejected_responses_and_small_gaps():
 
 def test_moderate_difficulty_takes_the_middle():
     ds = mapped()
-    chosen = np.array(select(ds, "moderate_difficulty")["datamap_mean"])
-    middle = np.median(ds["datamap_mean"])
-    assert np.abs(chosen - middle).max() <= np.sort(np.abs(np.array(ds["datamap_mean"]) - middle))[30]
+    chosen = np.array(select(ds, "moderate_difficulty", rows=20)["datamap_mean"])
+    mean = np.array(ds["datamap_mean"])
+    distance = np.sort(np.abs(mean - np.median(mean))[margins(ds) >= 0])
+    assert np.abs(chosen - np.median(mean)).max() <= distance[19]
 
 
 def test_implicit_margins_from_log_probabilities():
@@ -133,9 +135,9 @@ def test_dual_margin_joins_both_margins():
 
 
 def _pool(ds: Dataset) -> Pool:
-    from hf_datamap.data.view import Material
+    from hf_datamap.data.view import DatasetView
 
-    return Pool(Material(ds))
+    return Pool(DatasetView(ds))
 
 
 def test_alignment_potential_by_hand():
@@ -151,7 +153,7 @@ def test_alignment_potential_by_hand():
 def test_easiest_first_is_ranked():
     losses = [[0.1 * (90 - k), 0.1 * (90 - k)] for k in range(90)]
     chosen = select(mapped(heldout_loss=losses), "easiest_first")
-    assert chosen["prompt"] == [f"Question {k}?" for k in range(89, 59, -1)]
+    assert chosen["prompt"] == [f"Question {k}?" for k in range(89, 44, -1)]  # half of them, as in its paper
 
 
 @pytest.mark.parametrize("strategy", ["dual_margin", "implicit_gap", "alignment_potential", "easiest_first"])
@@ -220,7 +222,7 @@ def test_wrong_names():
         select(mapped(9), "best")
     with pytest.raises(SelectionError, match="stratify"):
         select(mapped(9), stratify_by="nothing")
-    with pytest.raises(SelectionError, match="score the data set first"):
+    with pytest.raises(SelectionError, match="score the dataset first"):
         select(mapped(9).remove_columns("datamap_scores"), "high_margin")
 
 
@@ -248,3 +250,93 @@ def test_splits_are_chosen_together():
 
 def test_dm_select_is_the_function_even_after_its_module_was_imported():
     assert dm.select is select
+
+
+def scored(scores, **more) -> Dataset:
+    """Pairs with these scores, chosen first, and further columns."""
+    ds = mapped(len(scores)).remove_columns("datamap_scores").add_column("datamap_scores", scores)
+    for name, values in more.items():
+        ds = ds.remove_columns([name] if name in ds.column_names else []).add_column(name, values)
+    return ds
+
+
+@pytest.mark.parametrize("strategy", ["rip", "moderate_difficulty", "pvar"])
+def test_rows_that_the_scores_contradict_are_never_taken_where_the_paper_has_none(strategy):
+    ds = scored([[1.0, 9.0], [5.0, 5.0], [6.0, 5.0], [9.0, 8.0]] * 3)
+    assert set(select(ds, strategy, fraction=1.0)["prompt"]) == {f"Question {k}?" for k in range(12) if k % 4}
+
+
+def test_rip_prefers_long_rejected_responses():
+    ds = scored([[9.0, 8.0], [9.0, 8.0], [9.0, 8.0]], rejected=["short", "a much longer rejected response", "shorter"])
+    assert select(ds, "rip", rows=1)["prompt"] == ["Question 1?"]
+
+
+def test_preference_variance_by_hand():
+    scores = np.array([[0.0, 0.0, np.nan], [0.0, np.log(3.0), np.nan], [0.0, 0.0, np.log(3.0)], [1.0, np.nan, np.nan]])
+    # sigmoid(log 3) = 3/4, so that a pair's two probabilities are 1/4 off one half; 4 of 6 ordered pairs in the third
+    np.testing.assert_allclose(preference_variance(scores), [0.0, 1 / 16, 4 / 6 / 16, np.nan])
+
+
+def test_pvar_takes_a_tenth_and_the_clearest():
+    ds = scored([[float(k), 0.0] for k in range(20)])
+    assert select(ds, "pvar")["prompt"] == ["Question 18?", "Question 19?"]
+    assert len(select(ds, "pvar", fraction=0.5)) == 10
+
+
+def test_delta_learning_takes_pairs_of_a_better_over_a_weaker_model():
+    # A leads its rows by 1, B lags by 1, C is as good as its rivals: A over B has the greatest difference.
+    ds = scored(
+        [[3.0, 1.0], [3.0, 1.0], [2.0, 2.0], [1.0, 3.0]],
+        chosen_model=["A", "A", "C", "B"],
+        rejected_model=["B", "B", "C", "A"],
+    )
+    chosen = select(ds, "delta_learning", fraction=1.0)
+    assert chosen["prompt"] == [
+        "Question 0?",
+        "Question 1?",
+    ]  # B is preferred to A in the last row, C to C in the third
+    with pytest.raises(SelectionError, match="which model"):
+        select(mapped(4), "delta_learning")
+
+
+def test_delta_ucb_by_hand():
+    # gaps 2, 1 and 0; one standard error is sqrt(2 noise): 0, 2 and 1
+    ds = scored([[2.0, 0.0], [1.0, 0.0], [1.0, 1.0]], datamap_noise=[0.0, 2.0, 0.5])
+    assert select(ds, "delta_ucb", rows=1)["prompt"] == ["Question 1?"]
+    assert select(ds, "delta_ucb", rows=2)["prompt"] == ["Question 0?", "Question 1?"]
+    with pytest.raises(SelectionError, match="datamap_noise"):
+        select(mapped(4), "delta_ucb")
+
+
+def test_without_a_budget_a_strategy_takes_what_its_paper_takes():
+    losses = [0.1 * k for k in range(40)]
+    assert len(select(mapped(40, heldout_loss=losses), "easiest_first")) == 20
+    assert len(select(mapped(40, implicit_margin=losses), "implicit_gap")) == 4
+    assert len(select(mapped(90), "random")) == 30
+
+
+def test_a_token_budget_passes_over_rows_that_no_longer_fit():
+    words = [50, 3, 40, 2]
+    ds = scored([[4.0, 0.0], [3.0, 0.0], [2.0, 0.0], [1.0, 0.0]], chosen=["w " * n for n in words])
+    chosen = select(ds, "high_margin", tokens=20)
+    assert chosen["prompt"] == ["Question 1?", "Question 3?"]
+    assert provenance(chosen)["budget"]["used"] <= 20
+
+
+def test_a_token_budget_that_fits_nothing_says_so(caplog):
+    assert len(select(mapped(5), "random", tokens=2)) == 0
+    assert "no row fits a budget of 2 tokens" in caplog.text
+
+
+def test_ties_do_not_depend_on_the_order_of_rows():
+    ds = scored([[float(k % 3), 0.0] for k in range(60)])
+    shuffled = ds.shuffle(seed=1)
+    for strategy in ("high_margin", "rip", "high_variance"):
+        assert set(select(ds, strategy, rows=13)["prompt"]) == set(select(shuffled, strategy, rows=13)["prompt"])
+
+
+def test_a_selection_remembers_what_it_was_selected_from():
+    once = select(mapped(60), "high_margin", rows=30)
+    twice = select(once, "random", rows=10, seed=3)
+    assert provenance(twice)["selected_from"]["strategy"] == "high_margin"
+    assert provenance(twice)["rows"] == 10

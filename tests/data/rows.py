@@ -93,7 +93,7 @@ CASES = [
             "rejected": {"role": ["user", "assistant"], "content": [Q, BAD]},
             "score_chosen": "9", "score_rejected": "N/A",
         },
-        ASKED, PAIR, [9.0, None], "score_chosen,score_rejected", "pairs-implicit",
+        ASKED, PAIR, [1.0, 0.0], "score_chosen,score_rejected", "pairs-implicit",
     ),
     # --- pairs, explicit or redundant prompt
     Case(

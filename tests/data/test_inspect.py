@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 
 import pytest
 from click.testing import CliRunner
 from datasets import Dataset, DatasetDict
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hf_datamap.cli.inspect import auto_in_words, command
 from hf_datamap.data.inspect import inspect_dataset, printable
@@ -150,3 +154,91 @@ def test_map_groups_on_request(tmp_path, monkeypatch):
     )
     assert result.exit_code == 0
     assert "6 rows, 6 mapped" in result.stdout
+
+
+@given(st.text(alphabet="a \n\t\r\x0b\u2028", max_size=40))
+def test_blanks_around_line_breaks_become_one_mark(text):
+    joined = re.sub(r"\s*\n\s*", " ⏎ ", text)
+    assert printable(text) == printable(joined)
+    assert "\n" not in printable(text)
+
+
+def test_long_blanks_take_linear_time():
+    took = []
+    for size in (200_000, 1_600_000):
+        began = time.process_time()
+        printable(" " * size + "x")
+        took.append(time.process_time() - began)
+    assert took[1] < 40 * max(took[0], 0.005)  # 8 when linear, 64 when quadratic
+
+
+def test_evidence_shows_rows_labels_and_what_is_left_out():
+    rows = [
+        {
+            "prompt": f"Question {n}?",
+            "chosen": f"good {n}",
+            "rejected": f"bad {n}",
+            "score_chosen": float(n),
+            "score_rejected": 1.0,
+        }
+        for n in range(1, 6)
+    ]
+    rows = [{**row, "persona": "a pirate"} for row in rows]
+    inspection = inspect_dataset(Dataset.from_list(rows))
+    evidence = inspection.evidence
+    assert len(evidence.rows) == 3
+    assert evidence.rows[1].prompt_end == "Question 2?"
+    assert evidence.rows[1].responses == ("good 2", "bad 2")
+    assert evidence.rows[1].preferred == (1,)
+    assert evidence.rows[1].label == {"score_chosen": "2.0", "score_rejected": "1.0"}
+    assert evidence.rows[0].preferred == (), "a tie"
+    assert evidence.preferred == {"a tie": 1, "response 1": 4}
+    assert evidence.label_values == {"1.0": 6, "2.0": 1, "3.0": 1, "4.0": 1, "5.0": 1}
+    assert evidence.left_out == ("persona",)
+    page = inspection.to_text()
+    assert "NOT READ, although it may belong to the prompt: 'persona'" in page.splitlines()[0]
+    assert "preferred    a tie: 1, response 1: 4" in page
+    assert "* 1      good 2" in page
+    told = json.loads(inspection.to_json())["evidence"]
+    assert told["rows"][1]["label"] == {"score_chosen": "2.0", "score_rejected": "1.0"}
+    assert told["left_out"] == ["persona"]
+
+
+def test_evidence_of_words_and_of_the_order_of_columns():
+    rows = [
+        {"prompt": "Q", "response_a": "x", "response_b": "y", "winner": winner} for winner in ("A", "B", "tie", "A")
+    ]
+    evidence = inspect_dataset(Dataset.from_list(rows)).evidence
+    assert evidence.label_values == {"A": 2, "B": 1, "tie": 1}
+    assert evidence.preferred == {"a tie": 1, "response 1": 2, "response 2": 1}
+    evidence = inspect_dataset(Dataset.from_list([{"prompt": "Q", "chosen": "x", "rejected": "y"}])).evidence
+    assert (evidence.label_values, evidence.preferred) == ({}, {"response 1": 1})
+    assert evidence.rows[0].label == {}
+
+
+def test_copies_of_the_conversation_are_not_left_out():
+    turns = [{"role": "user", "content": "Q?"}, {"role": "assistant", "content": "good"}]
+    row = {"prompt": "Q?", "chosen": turns, "rejected": [turns[0], {"role": "assistant", "content": "bad"}]}
+    assert inspect_dataset(Dataset.from_list([{**row, "messages": turns}])).evidence.left_out == ()
+
+
+def test_command_says_which_files_it_joined(tmp_path):
+    for number in range(2):
+        (tmp_path / f"part-{number}.jsonl").write_text(
+            json.dumps({"prompt": "Q", "chosen": "a", "rejected": "b"}) + "\n"
+        )
+    (tmp_path / "config.json").write_text('{"lr": 0.1}')
+    result = CliRunner().invoke(command, [str(tmp_path)], catch_exceptions=False)
+    assert "files        part-0.jsonl, part-1.jsonl" in result.stdout
+
+
+def test_rows_with_images_are_inspected_on_request(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        json.dumps({"image": "cat.png", "question": "What is it?", "chosen": "A cat.", "rejected": "A dog."}) + "\n"
+    )
+    assert isinstance(CliRunner().invoke(command, [str(path)]).exception, LayoutError)
+    result = CliRunner().invoke(command, [str(path), "--images", "--json"], catch_exceptions=False)
+    assert json.loads(result.stdout)["example"]["prompt"] == [
+        {"role": "user", "content": "What is it?", "images": ["Image(cat.png)"]}
+    ]

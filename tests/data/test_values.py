@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from hf_datamap.data import number, parse_constraints
-from hf_datamap.data.values import message_of, seen, text_of, transcript, turns_of, whole
+from hf_datamap.data.messages import message_of, text_of, turns_of
+from hf_datamap.data.transcripts import transcript
+from hf_datamap.data.values import seen, whole
 from hf_datamap.errors import RowError
 
 

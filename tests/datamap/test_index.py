@@ -7,9 +7,9 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from hf_datamap.data import columns
-from hf_datamap.datamap.index import ROW_GROUP, SCHEMA, build_index, survey
+from hf_datamap.datamap.index import ROW_GROUP, SCHEMA, build_index, index_dataset
 from hf_datamap.errors import MapError
-from hf_datamap.publish.shards import write_index
+from hf_datamap.publish.config_files import write_index
 from tests.publish.data import mapped, mapped_splits, scored
 
 
@@ -53,7 +53,7 @@ def test_length_and_score_are_compared_within_rows():
     mean, variance = columns.moments(np.array(scores))
     ds = Dataset.from_dict({**texts, "datamap_scores": scores, "datamap_mean": mean, "datamap_variance": variance})
     ds = ds.add_column("datamap_region", ["high_variance"] * 4)
-    found = survey(ds)
+    found = index_dataset(ds)
     assert (found.comparable, found.longest_wins, found.by_chance) == (2, 1, 1.0)
 
 

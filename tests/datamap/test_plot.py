@@ -58,3 +58,20 @@ def test_outliers_do_not_squeeze_the_rest():
     figure = draw(ds, DataMap.fit(ds))
     assert figure.axes[0].get_xlim()[1] < 1
     assert any("1 rows beyond the right edge" in text.get_text() for text in figure.axes[0].texts)
+
+
+@pytest.mark.parametrize("step", [1e-7, 1e-30, 0.0])
+def test_a_spread_near_the_step_of_float32(tmp_path, step):
+    mean = np.float32(5) + np.arange(50, dtype=np.float32) % 3 * np.float32(step)
+    variance = np.arange(50, dtype=np.float32) * np.float32(step)
+    ds = Dataset(pa.table({columns.MEAN: mean, columns.VARIANCE: variance}))
+    draw(ds, DataMap.fit(ds), tmp_path / "map.png")
+    assert (tmp_path / "map.png").stat().st_size > 5_000
+
+
+def test_the_greatest_scores_that_have_a_variance(tmp_path):
+    ds = Dataset(
+        pa.table({columns.MEAN: np.float32([-1.8e19, 1.8e19] * 9), columns.VARIANCE: np.float32([3e38, 0] * 9)})
+    )
+    draw(ds, DataMap.fit(ds), tmp_path / "map.png")
+    assert (tmp_path / "map.png").stat().st_size > 5_000

@@ -13,7 +13,6 @@ PRICES = Prices(2.5, 10)
 @pytest.mark.parametrize(
     ("text", "budget"),
     [
-        ("500", Budget(requests=500)),
         ("500 requests", Budget(requests=500)),
         ("5k requests", Budget(requests=5000)),
         ("1 request", Budget(requests=1)),
@@ -29,7 +28,22 @@ def test_reading(text, budget):
     assert Budget.parse(text, budget.prices) == budget
 
 
-WRONG = ["", "lots", "-5", "5 apples", "5 requests 6 tokens", "$", "$5 requests", "$5 tokens", "1e9", "0.5 requests"]
+WRONG = [
+    "",
+    "5",
+    "500",
+    "5k",
+    "2M, $3",
+    "lots",
+    "-5",
+    "5 apples",
+    "5 requests 6 tokens",
+    "$",
+    "$5 requests",
+    "$5 tokens",
+    "1e9",
+    "0.5 requests",
+]
 
 
 @pytest.mark.parametrize("text", WRONG)

@@ -256,9 +256,9 @@ def test_several_unknown_parameters(server):
     judge = judge_at(server, logprobs=True, max_in_flight=1)
     annotated, _ = annotate(rows(5), judge)
     assert annotated["datamap_scores"][:] == scores(5)
-    assert len(server.requests) == 10 + 5
+    assert len(server.requests) == 10 + 4  # top_logprobs goes with logprobs
     annotate(rows(5, 50), judge)
-    assert len(server.requests) == 10 + 5 + 10
+    assert len(server.requests) == 10 + 4 + 10
 
 
 OVERFLOWS = [

@@ -2,6 +2,7 @@
 
 import math
 import multiprocessing
+import os
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from hf_datamap.engine import config
 from hf_datamap.engine.store import Keys, Store, canonical
 from hf_datamap.engine.task import Answer
-from hf_datamap.errors import DataMapError
+from hf_datamap.errors import DataMapError, StoreError
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,10 +84,107 @@ def test_where_it_lies(tmp_path, monkeypatch):
     assert config.cache_dir() == tmp_path / "xdg" / "huggingface" / "datamap"
 
 
-def test_a_damaged_file(tmp_path):
-    (tmp_path / "scores.sqlite3").write_bytes(b"not a database, but long enough to look at" * 100)
-    with pytest.raises(DataMapError, match=r"cannot open the score store .*scores\.sqlite3.*HF_DATAMAP_CACHE"):
+def test_a_file_that_is_no_database_is_set_aside(tmp_path, caplog):
+    content = b"not a database, but long enough to look at" * 100
+    (tmp_path / "scores.sqlite3").write_bytes(content)
+    store = Store(tmp_path)
+    store.put(b"key", Answer(1.0))
+    assert store.get([b"key"]) == {b"key": Answer(1.0)}
+    assert (tmp_path / "scores.sqlite3.damaged").read_bytes() == content
+    assert "scores.sqlite3.damaged" in caplog.text
+
+
+def filled(folder, count):
+    """A store of so many answers, closed, and their keys."""
+    keys = [Keys({"kind": "test"}).of([number]) for number in range(count)]
+    store = Store(folder)
+    for number, key in enumerate(keys):
+        store.put(key, Answer({"score": float(number)}, 1, 1))
+    store.close()
+    return keys
+
+
+def damage(folder, pages):
+    """Overwrite pages in the middle of the file."""
+    path = folder / "scores.sqlite3"
+    with path.open("r+b") as file:
+        for page in pages:
+            file.seek(page * 4096)
+            file.write(b"\xa5" * 4096)
+
+
+@pytest.mark.parametrize("pages", [[5], [7, 8, 9], [30]])
+def test_answers_outside_of_damaged_pages_are_saved(tmp_path, pages, caplog):
+    keys = filled(tmp_path, 3_000)
+    damage(tmp_path, pages)
+    store = Store(tmp_path)
+    stored = store.get(keys)
+    assert len(stored) >= 2_700, "one page holds some fifty answers"
+    assert all(stored[key] == Answer({"score": float(n)}, 1, 1) for n, key in enumerate(keys) if key in stored)
+    lost = next(key for key in keys if key not in stored)
+    store.put(lost, Answer(1.0))
+    assert store.get([lost]) == {lost: Answer(1.0)}
+    assert "was damaged" in caplog.text
+    assert (tmp_path / "scores.sqlite3.damaged").exists()
+
+
+def test_a_store_that_is_damaged_while_it_is_open(tmp_path):
+    keys = filled(tmp_path, 3_000)
+    store = Store(tmp_path)
+    damage(tmp_path, range(2, 40))
+    stored = store.get(keys)
+    assert len(stored) < len(keys)
+    store.put(keys[0], Answer(7.0))
+    assert store.get(keys[:1]) == {keys[0]: Answer(7.0)}
+
+
+def test_the_file_of_another_program_is_left_alone(tmp_path):
+    database = sqlite3.connect(tmp_path / "scores.sqlite3")
+    database.execute("CREATE TABLE bookmarks (url TEXT)")
+    database.close()
+    before = (tmp_path / "scores.sqlite3").read_bytes()
+    with pytest.raises(StoreError, match=r"another program \(bookmarks\).*HF_DATAMAP_CACHE"):
         Store(tmp_path)
+    assert (tmp_path / "scores.sqlite3").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "value", ["", "{", "1e400", "[1, -1e999]", "NaN", '{"score": Infinity}', b"\x00\x01", "null and void", "[" * 9999]
+)
+def test_what_no_answer_can_look_like_is_bought_again(tmp_path, value):
+    store = Store(tmp_path)
+    store.put(b"key", Answer(1.0))
+    database = sqlite3.connect(store.path)
+    database.execute("UPDATE answers SET value = ?", (value,))
+    database.commit()
+    assert store.get([b"key"]) == {}
+    assert b"key" in store.claim([b"key"]).granted
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
+def test_a_full_disk_is_named_and_keeps_what_there_is(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], check=False)
+    if mounted.returncode:
+        pytest.skip("mount -t tmpfs is not allowed here")
+    try:
+        store = Store(disk)
+        kept = []
+
+        def fill():
+            for number in range(10_000):
+                key = Keys({"kind": "full"}).of([number])
+                store.put(key, Answer("x" * 100))
+                kept.append(key)
+
+        with pytest.raises(StoreError, match=r"cannot write the score store .*full.*HF_DATAMAP_CACHE"):
+            fill()
+        assert len(kept) > 50
+        assert len(store.get(kept)) == len(kept)
+    finally:
+        store.close()
+        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_a_folder_that_cannot_be(tmp_path):

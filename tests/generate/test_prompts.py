@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 from datasets import Dataset
 from hypothesis import given, settings
@@ -14,12 +15,19 @@ from hf_datamap.data.example import Constraint
 from hf_datamap.errors import GenerateError
 from hf_datamap.generate import prompts
 from hf_datamap.generate.arguments import draw_arguments
-from hf_datamap.generate.base_prompts import Base, recombine, unlike
-from hf_datamap.generate.constraint_sets import KINDS, LONERS, conflict_free
+from hf_datamap.generate.base_prompts import BasePrompt, drop_near_duplicates, recombine
+from hf_datamap.generate.constraint_sets import (
+    KINDS,
+    LONERS,
+    balance_of,
+    best_balance,
+    conflict_free_sets,
+    draw_sets,
+)
 from hf_datamap.generate.model_writer import Writer
 from hf_datamap.generate.sampler import Sampler
-from hf_datamap.generate.seed_prompts import Seed, bundled_seeds, strip_constraints
-from hf_datamap.generate.templates import lost, say, write_prompt
+from hf_datamap.generate.seed_prompts import SeedPrompt, bundled_seeds, strip_constraints
+from hf_datamap.generate.templates import missing_constraints, word_constraint, write_prompt
 from hf_datamap.scorers.constraints import CONFLICTS, CONSTRAINTS, Checker, ConstraintScorer, parse_constraints
 from tests.servers.llm import LLMServer, completion
 
@@ -58,12 +66,50 @@ def test_kinds_are_used_equally_often():
     assert len(KINDS) == 23
     common = [use[kind] for kind in KINDS if kind not in LONERS]
     assert max(common) < 1.2 * min(common)
-    assert min(use[kind] for kind in LONERS) > 0.2 * max(common)
+    balance = balance_of(ds["instruction_id_list"])
+    assert (balance.least, balance.most) == (min(use.values()), max(use.values()))
+    assert balance.optimum == pytest.approx(0.6)
+    assert balance.ratio > 0.95 * balance.optimum
+    assert f"{balance.least:,} prompts" in ds.info.description
+    assert "of 0.60 that the conflicts allow" in ds.info.description
+
+
+def test_no_use_of_the_conflict_table_is_more_balanced():
+    """The optimum by plain reasoning: in sets of four with `LONERS` each use of one is a use of three of five others.
+
+    `repeat_prompt` always stands with existence, title and no_comma; two of those three stand in every set of
+    `two_responses` that can be had. So x uses of each loner are at least 5 x / 3 uses of the most used kind.
+    """
+    company = [{KINDS[kind] for kind in kinds} for kinds in conflict_free_sets(4)]
+    partners = {loner: [kinds - {loner} for kinds in company if loner in kinds] for loner in LONERS}
+    repeated = {"keywords:existence", "detectable_format:title", "punctuation:no_comma"}
+    assert partners["combination:repeat_prompt"] == [repeated]
+    assert min(len(kinds & repeated) for kinds in partners["combination:two_responses"]) == 2
+    assert best_balance(((4, 1000),))[0] == pytest.approx(3 / 5)
+
+
+def test_a_share_of_the_rare_kinds_can_be_named():
+    use = Counter(
+        kind for ids in prompts(3000, seed=3, bases=200, loner_share=0.25)["instruction_id_list"] for kind in ids
+    )
+    common = [use[kind] for kind in KINDS if kind not in LONERS]
+    assert [use[kind] / (sum(common) / len(common)) for kind in LONERS] == pytest.approx([0.25] * 2, abs=0.03)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.dictionaries(st.integers(1, 6), st.integers(1, 400), min_size=1, max_size=3))
+def test_sets_of_any_sizes_are_drawn_near_their_optimum(counts):
+    sets = draw_sets(counts, np.random.default_rng(0))
+    assert Counter(map(len, sets)) == counts
+    assert all(other not in CONFLICTS[kind] for kinds in sets for kind in kinds for other in kinds if other != kind)
+    balance = balance_of(sets)
+    # Which sets are drawn is chance: the uses scatter about their expectation.
+    assert balance.least >= 0.9 * balance.optimum * balance.most - 5 * balance.most**0.5
 
 
 def test_prompts_say_what_their_constraints_demand(made):
     for row in made:
-        assert lost(row["prompt"], constraints_of(row)) == [], row["prompt"]
+        assert missing_constraints(row["prompt"], constraints_of(row)) == [], row["prompt"]
 
 
 def test_a_dropped_or_altered_constraint_is_noticed(made):
@@ -72,18 +118,18 @@ def test_a_dropped_or_altered_constraint_is_noticed(made):
     for row in made.select(range(200)):
         constraints = list(constraints_of(row))
         gone = constraints.pop(chance.randrange(len(constraints)))
-        noticed += gone.id in lost(write_prompt("Tell a tale.", constraints, chance), [gone])
+        noticed += gone.id in missing_constraints(write_prompt("Tell a tale.", constraints, chance), [gone])
     assert noticed > 185
     fewer = Constraint("length_constraints:number_words", {"num_words": 200, "relation": "less than"})
     more = Constraint("length_constraints:number_words", {"num_words": 200, "relation": "at least"})
-    assert lost("Use fewer than 200 words.", [fewer]) == []
-    assert lost("Use at most 199 words.", [fewer]) == []
-    assert lost("Use at least 200 words.", [fewer]) == [fewer.id]
-    assert lost("Use fewer than 200 words.", [more]) == [more.id]
-    assert lost("Use fewer than 2000 words.", [fewer]) == [fewer.id]
+    assert missing_constraints("Use fewer than 200 words.", [fewer]) == []
+    assert missing_constraints("Use at most 199 words.", [fewer]) == []
+    assert missing_constraints("Use at least 200 words.", [fewer]) == [fewer.id]
+    assert missing_constraints("Use fewer than 200 words.", [more]) == [more.id]
+    assert missing_constraints("Use fewer than 2000 words.", [fewer]) == [fewer.id]
     words = Constraint("keywords:existence", {"keywords": ["river", "boat"]})
-    assert lost("Include the words river and boats.", [words]) == []
-    assert lost("Include the word river.", [words]) == [words.id]
+    assert missing_constraints("Include the words river and boats.", [words]) == []
+    assert missing_constraints("Include the word river.", [words]) == [words.id]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,7 +137,7 @@ def test_each_wording_of_each_kind_is_understood(kind):
     chance = random.Random(kind)
     for _ in range(60):
         (constraint,) = draw_arguments([kind], "Write a poem about rain.", chance)
-        assert lost(say(constraint, chance), [constraint]) == []
+        assert missing_constraints(word_constraint(constraint, chance), [constraint]) == []
 
 
 def test_same_seed_same_rows_another_seed_others():
@@ -111,7 +157,7 @@ def test_the_layout_is_read_and_scored_like_ifeval(made):
 
 
 def test_conflict_free_sets_are_as_many_as_the_table_allows():
-    assert [len(conflict_free(k)) for k in (4, 5, 6)] == [4102, 11022, 22064]
+    assert [len(conflict_free_sets(k)) for k in (4, 5, 6)] == [4102, 11022, 22064]
 
 
 def test_the_two_kinds_left_out_stand_in_no_conflict_free_set_of_four():
@@ -161,12 +207,13 @@ def test_bundled_seeds_are_free_of_the_words_of_constraints():
 
 
 def test_recombining_joins_forms_and_topics_of_different_seeds():
-    import numpy as np
-
-    seeds = [Seed("1", "Write a funny poem about rain in spring."), Seed("2", "Write an essay about old trains.")]
+    seeds = [
+        SeedPrompt("1", "Write a funny poem about rain in spring."),
+        SeedPrompt("2", "Write an essay about old trains."),
+    ]
     bases = list(recombine(seeds, np.random.default_rng(0)))
     assert {base.text for base in bases[:2]} == {seed.text for seed in seeds}
-    assert Base("Write a funny poem about old trains.", "1+2") in bases
+    assert BasePrompt("Write a funny poem about old trains.", "1+2") in bases
     assert len({base.text for base in bases[2:]}) == len(bases) - 2
 
 
@@ -177,16 +224,17 @@ def test_near_duplicates_are_dropped():
         "Explain how bees find their way home.",
         "write a long poem about the history of the old river in our towns.",
     ]
-    assert [base.text for base in unlike([Base(text, "") for text in texts], 10)] == [texts[0], texts[2]]
+    assert [base.text for base in drop_near_duplicates([BasePrompt(text, "") for text in texts], 10)] == [
+        texts[0],
+        texts[2],
+    ]
 
 
 def test_meaning_can_be_compared_too():
     pytest.importorskip("semhash", reason="semhash is not installed (pip install 'hf_datamap[generate]')")
-    import numpy as np
-
     vectors = {"The cat sleeps.": [1, 0.01], "A feline is napping.": [1, 0.02], "Stocks fell.": [0, 1]}
-    bases = [Base(text, "") for text in vectors]
-    kept = unlike(bases, 3, embed=lambda texts: np.array([vectors[text] for text in texts], np.float32))
+    bases = [BasePrompt(text, "") for text in vectors]
+    kept = drop_near_duplicates(bases, 3, embed=lambda texts: np.array([vectors[text] for text in texts], np.float32))
     assert [base.text for base in kept] == ["The cat sleeps.", "Stocks fell."]
 
 
@@ -201,7 +249,7 @@ def test_meaning_by_an_endpoint():
     ]
     with LLMServer() as server:  # its embeddings count words, whatever their order
         embedder = dm.ServedEmbedder("e", base_url=server.url)
-        kept = unlike([Base(text, "") for text in texts], 3, similarity=1.0, embed=embedder)
+        kept = drop_near_duplicates([BasePrompt(text, "") for text in texts], 3, similarity=1.0, embed=embedder)
     assert [base.text for base in kept] == [texts[0], texts[2]]
 
 
@@ -270,7 +318,7 @@ def test_a_model_writes_bases_and_wording_and_loses_no_constraint():
     assert all("invention of machine" in base for base in ds["base"])
     assert all(prompt.startswith("Please do this.") for prompt in ds["prompt"])
     for row in ds:
-        assert lost(row["prompt"], constraints_of(row)) == []
+        assert missing_constraints(row["prompt"], constraints_of(row)) == []
     assert writer.usage.requests > 60 + 18  # some wordings were asked for again
     assert again.usage.requests == 0
     assert same.to_list() == ds.to_list()
@@ -325,7 +373,10 @@ def test_command_writes_the_same_bytes_twice(tmp_path, capsys):
         main(["prompts", "--n", "30", "--k", "4,5,6", "--seed", "1", "--offline", "--out", out, "--json"])
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
     out = capsys.readouterr().out
-    assert json.loads(out.partition("\n}")[0] + "}")["k"] == {"4": 10, "5": 10, "6": 10}
+    summary = json.loads(out.partition("\n}")[0] + "}")
+    assert summary["k"] == {"4": 10, "5": 10, "6": 10}
+    assert summary["balance"]["optimum"] == pytest.approx(0.6)
+    assert summary["balance"]["ratio"] == summary["balance"]["least"] / summary["balance"]["most"]
     assert {"prompt", "instruction_id_list", "kwargs", "k"} <= set(
         Dataset.from_parquet(str(tmp_path / "a.parquet")).column_names
     )

@@ -20,7 +20,7 @@ from hf_datamap.cli import main
 from hf_datamap.curate.pairs import to_pairs
 from hf_datamap.errors import EndpointError, GenerateError
 from hf_datamap.generate import rejection_sampling, tree_search
-from hf_datamap.generate.tree import Rollout, Tree, splitter
+from hf_datamap.generate.tree import Rollout, Tree, step_splitter
 from hf_datamap.scorers.constraints import Checker, parse_constraints
 from tests.servers.llm import LLMServer, Reply, completion
 from tests.servers.sampling import StepModel, constraints, missing_model, small_model
@@ -124,7 +124,7 @@ def test_resolving_parts_answers_that_no_draw_has_parted():
 @example("0 \n0", "sentence")
 @example("a \t\nb", "line")
 def test_steps_make_up_the_text_and_beginnings_end_in_no_space(text, step):
-    end, at, steps = splitter(step), 0, []
+    end, at, steps = step_splitter(step), 0, []
     while at < len(text):
         after = end(text, at)
         assert after > at
@@ -136,7 +136,7 @@ def test_steps_make_up_the_text_and_beginnings_end_in_no_space(text, step):
 
 def test_sentences_end_at_their_marks_or_with_the_line():
     text = 'One two. "Three!" said I.\n\n- four\nFive? Six'
-    end, at, steps = splitter("sentence"), 0, []
+    end, at, steps = step_splitter("sentence"), 0, []
     while at < len(text):
         steps.append(text[at : end(text, at)])
         at = end(text, at)

@@ -54,7 +54,7 @@ def run(home, *args, **options):
 def test_card_previews_offline_and_checks(folder, tmp_path):
     done = run(tmp_path, COMMAND, "card", folder, "--repo", "me/my-map")
     assert done.returncode == 0, done.stderr
-    assert card.problems(done.stdout) == []
+    assert card.card_problems(done.stdout) == []
     assert "https://huggingface.co/datasets/me/my-map/viewer/default/train?sql_console=true" in done.stdout
     existing = tmp_path / "README.md"
     existing.write_bytes(b"---\r\nlicense: mit\r\n---\r\nMine\r\n")

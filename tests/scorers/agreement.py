@@ -10,6 +10,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -41,11 +42,11 @@ def read(path: str) -> list[tuple]:
     return [tuple(row[column] for column in COLUMNS) for row in pq.read_table(path, columns=COLUMNS).to_pylist()]
 
 
-def agreement(rows: Iterable[tuple]) -> dict[str, Agreement]:
+def agreement(rows: Iterable[tuple], **options: Any) -> dict[str, Agreement]:
     """Compare by kind; under ``exact`` and ``detected`` the sums, the latter of kinds that ask a language detector."""
     found: dict[str, Agreement] = defaultdict(Agreement)
     for ids, kwargs, response, strict, loose in rows:
-        both = Checker(parse_constraints(ids, kwargs)).both(response or "")
+        both = Checker(parse_constraints(ids, kwargs), **options).both(response or "")
         for kind, ours, published in zip(ids, both, zip(strict, loose, strict=True), strict=True):
             for key in (kind, "detected" if kind[3:] in DETECTED else "exact"):
                 found[key].verdicts += 1

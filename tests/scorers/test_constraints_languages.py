@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -127,6 +125,12 @@ JAPANESE = [
     ),
     ("detectable_format:number_bullet_lists", {"num_bullets": 2}, "・一\n ・二\n・・三", "・一"),
     ("detectable_format:number_highlighted_sections", {"num_highlights": 1}, "《強調》", "《 》"),
+    (
+        "detectable_format:nominal_ending",
+        {"count": 3},
+        "千年の都、京都。四季の美しさ。静かなひととき！",
+        "京都。「東京。」とても美しい。雨が降る。それは夢です。",
+    ),
     ("detectable_format:number_numbered_lists", {"num_items": 2}, "1. 一\n 2. 二\n3.三", "1. 一"),
     ("detectable_format:title", {}, "『喜び』", "『』"),
     ("keywords:existence", {"keywords": ["桜"]}, "桜が咲く", "梅が咲く"),
@@ -272,9 +276,8 @@ HOSTILE = [
 
 @pytest.mark.parametrize("piece", HOSTILE, ids=ascii)
 def test_a_long_text_of_anything(piece):
-    start = time.process_time()
+    """Quadratic time would take hours and run into the timeout of every test."""
     Checker(ALL).both(piece * (200_000 // len(piece)))
-    assert time.process_time() - start < 20  # quadratic would be hours
 
 
 @given(

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 import hf_datamap as dm
 from hf_datamap.data import Example
+from hf_datamap.engine.reply import ChatReply
 from hf_datamap.errors import Unanswered
-from hf_datamap.scorers.judge_prompt import ask
-from hf_datamap.scorers.judge_reply import verdicts
+from hf_datamap.scorers.judge_prompt import JudgeForm, ask
+from hf_datamap.scorers.judge_reply import read_verdicts
 from hf_datamap.scorers.rubrics import RUBRICS, Rubric, rubric_of
 from tests.rows import responses_of
 from tests.servers.llm import LLMServer, completion, error
@@ -36,13 +37,13 @@ def by_length(request, _=0):
 
 def test_the_plain_judge_asks_what_it_always_asked():
     prompt = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2+2?"})
-    messages = ask(RUBRICS["helpfulness"], prompt, ["4, of course"])
-    assert hashlib.sha256(json.dumps(messages).encode()).hexdigest().startswith("d8d3d09f9c790754fe8e859b7455fefb")
+    messages = ask(JudgeForm(RUBRICS["helpfulness"]), prompt, ["4, of course"], secret=b"of a store")
+    assert hashlib.sha256(json.dumps(messages).encode()).hexdigest().startswith("c0db4bc9aa093e98fb1e659865ec9061")
     assert dm.LLMJudge("m", base_url="http://h/v1").identity == {
         "kind": "judge",
         "model": "m",
         "base_url": "http://h/v1",
-        "prompt": "pointwise-2",
+        "prompt": "pointwise-3",
         "rubric": "helpfulness",
         "rubric_digest": "c189e01f289085c3",
         "scale": [1, 10],
@@ -105,14 +106,14 @@ def test_several_criteria_in_one_call():
 )
 def test_what_is_no_judgement_by_criteria_is_no_score(text, why):
     with pytest.raises(Unanswered, match=why):
-        verdicts(text, (), RUBRICS["ultrafeedback"], 0, False)
+        read_verdicts(ChatReply(text), JudgeForm(RUBRICS["ultrafeedback"]))
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=80) | st.from_regex(r'\{"1": [\w{}":, .-]{0,30}, "2": -?\d{1,3}\}', fullmatch=True))
 def test_any_listwise_reply_is_read_or_refused(text):
     try:
-        found = verdicts(text, (), RUBRICS["helpfulness"], 2, False)
+        found = read_verdicts(ChatReply(text), JudgeForm(RUBRICS["helpfulness"], 2))
     except Unanswered:
         return
     assert all(1 <= verdict["score"] <= 10 for verdict in found)
@@ -120,8 +121,8 @@ def test_any_listwise_reply_is_read_or_refused(text):
 
 
 def test_a_wrapped_reply_is_read():
-    wrapped = '<think>{"1": 2}</think>Here you are:\n```json\n{"1": {"rationale": "good {fine}", "score": 9}}\n```'
-    assert verdicts(wrapped, (), RUBRICS["helpfulness"], 1, True)[0] == {
+    wrapped = 'Here you are:\n```json\n{"1": {"rationale": "good {fine}", "score": 9}}\n```'
+    assert read_verdicts(ChatReply(wrapped), JudgeForm(RUBRICS["helpfulness"], 1, rationale=True))[0] == {
         "score": 9.0,
         "noise": None,
         "rationale": "good {fine}",
@@ -134,7 +135,7 @@ def test_listwise_scores_all_responses_in_one_request_whatever_their_order():
         table, data_map = annotated(judge)
         assert len(server.requests) == len(ROWS)
         assert all(a < b < c for a, b, c in table["datamap_scores"])
-        assert data_map.provenance["scorer"]["prompt"] == "listwise-2"
+        assert data_map.provenance["scorer"]["prompt"] == "listwise-3"
         positions = {tuple(len(text) for text in responses_of(request).values()) for request in server.requests}
         assert len(positions) > 1  # shuffled, and not always the same way
         server.forget()
@@ -253,7 +254,7 @@ def test_a_reasoning_model_is_asked_as_it_wants_to_be():
     with LLMServer(script) as server:
         judge = dm.LLMJudge("o4-mini", base_url=server.url, reasoning_effort="low", max_in_flight=1)
         table, _ = annotated(judge)
-        assert len(server.requests) == 15 + 4
+        assert len(server.requests) == 15 + 3
     assert {score for scores in table["datamap_scores"] for score in scores} == {8.0}
 
 

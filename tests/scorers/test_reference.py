@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import hf_datamap as dm
 from hf_datamap.scorers.embedders import rouge_l
+from hf_datamap.scorers.porter import stem as stem_of
 from tests.servers.llm import LLMServer, Reply, completion, error
 
 needs_rapidfuzz = pytest.mark.skipif(
@@ -60,6 +61,33 @@ def test_rouge_l_is_the_f_measure_of_the_longest_common_subsequence(a, b):
         precision, recall = common / len(b), common / len(a)
         expected = 2 * precision * recall / (precision + recall)
     assert rouge_l(" ".join(a), ", ".join(b)) == pytest.approx(expected)
+
+
+@needs_rapidfuzz
+def test_rouge_l_compares_stems_as_the_authors_do():
+    """Values of rouge-score 0.1.2: ``RougeScorer(["rougeL"], use_stemmer=True)``."""
+    one, two = "The runners were running easily", "A runner runs with ease"
+    assert rouge_l(one, two) == pytest.approx(2 * 2 / 10)
+    assert rouge_l(one, two, stem=False) == 0.0
+    assert rouge_l("The cats relied on national policies", "the cat relies on nationality policy") == pytest.approx(1.0)
+    assert dm.RougeL().identity != dm.RougeL(stem=False).identity
+
+
+@pytest.mark.parametrize(
+    ("word", "stem"),
+    [
+        ("ponies", "poni"), ("dies", "die"), ("caresses", "caress"), ("agreed", "agre"), ("hopping", "hop"),
+        ("falling", "fall"), ("filing", "file"), ("happy", "happi"), ("enjoy", "enjoy"), ("relational", "relat"),
+        ("geologically", "geolog"), ("hopefully", "hope"), ("electricity", "electr"), ("adoption", "adopt"),
+        ("controlling", "control"), ("rate", "rate"), ("skies", "sky"), ("at", "at"), ("proceed", "proceed"),
+    ],
+)  # fmt: skip
+def test_stems_are_those_of_nltk(word, stem):
+    assert stem_of(word) == stem
+
+
+def test_no_word_is_too_long_to_stem():
+    assert stem_of("y" * 100_000 + "ing") == "y" * 100_000 + "ing"
 
 
 @needs_rapidfuzz

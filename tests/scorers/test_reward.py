@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import pickle
+import shutil
 import textwrap
 
 import pytest
@@ -186,6 +187,45 @@ def test_a_model_with_code_of_its_own_must_be_trusted(folders):
 
 
 @needs_transformers
+@needs_transformers
+@pytest.mark.parametrize("output", [None, "logits[0]", "LABEL_0"])
+def test_a_checkpoint_without_its_head_is_refused(folders, tmp_path, output):
+    """Transformers makes up what is missing: other scores in each process, all of them noise."""
+    from safetensors.torch import load_file, save_file
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    base = tmp_path / "base"
+    config = LlamaConfig.from_pretrained(folders / "llama")
+    LlamaForCausalLM(config).save_pretrained(base)
+    renamed = tmp_path / "renamed"
+    shutil.copytree(folders / "llama", renamed)
+    weights = load_file(renamed / "model.safetensors")
+    weights["value_head.weight"] = weights.pop("score.weight")
+    save_file(weights, renamed / "model.safetensors", metadata={"format": "pt"})
+    reshaped = tmp_path / "reshaped"
+    shutil.copytree(folders / "llama", reshaped)
+    weights["score.weight"] = weights.pop("value_head.weight").repeat(3, 1)
+    save_file(weights, reshaped / "model.safetensors", metadata={"format": "pt"})
+    for folder, words in ((base, "score.weight"), (renamed, "value_head.weight"), (reshaped, "")):
+        tokenizer().save_pretrained(folder)
+        with pytest.raises(ScorerError, match=rf"(?s){folder.name}.*{words}"):
+            annotated(dm.RewardModel(str(folder), output=output, device="cpu"))
+
+
+@needs_transformers
+def test_a_decoder_without_a_chat_template_is_refused_or_given_one(folders, tmp_path):
+    plain = tmp_path / "plain"
+    shutil.copytree(folders / "llama", plain)
+    tokenizer(chat=False).save_pretrained(plain)
+    (plain / "chat_template.jinja").unlink(missing_ok=True)
+    with pytest.raises(ScorerError, match="no chat template"):
+        annotated(dm.RewardModel(str(plain), device="cpu"))
+    given = dm.RewardModel(str(plain), device="cpu", chat_template=TEMPLATE)
+    assert given.identity != dm.RewardModel(str(plain), device="cpu").identity
+    scores = annotated(given)[0]["datamap_scores"][:]
+    assert scores == annotated(dm.RewardModel(str(folders / "llama"), device="cpu"))[0]["datamap_scores"][:]
+
+
 def test_a_missing_model_is_told(tmp_path):
     with pytest.raises(dm.DataMapError, match="cannot load the reward model"):
         annotated(dm.RewardModel(str(tmp_path / "none")))

@@ -9,7 +9,7 @@ from datasets import Dataset, DatasetDict, IterableDataset, concatenate_datasets
 import hf_datamap as dm
 from hf_datamap.data import columns
 from hf_datamap.errors import MapError, ScorerError
-from hf_datamap.scoring.annotate import estimate
+from hf_datamap.scoring.estimate import estimate
 from tests.judging import annotate
 from tests.rows import rows, scores
 
@@ -201,3 +201,24 @@ def test_progress_goes_to_stderr(judge, capsys):
     assert "3/3" in err
     annotate(Dataset.from_list(rows(3)), judge)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30, 1e308, 2e19])
+@pytest.mark.parametrize("way", ["columns", "scorer"])
+def test_scores_beyond_what_a_variance_can_be_fail_with_a_reason(value, way):
+    class Fixed(dm.Scorer):
+        identity = {"kind": "fixed"}
+        stored = False
+
+        def score(self, example):
+            return [value, 1.0, 2.0]
+
+    ds = Dataset.from_list([{"prompt": "p", "responses": ["a", "b", "c"], "rating": [value, 1.0, 2.0]}] * 3)
+    annotated, data_map = annotate(ds, dm.ColumnScorer("rating") if way == "columns" else Fixed())
+    assert annotated["datamap_scores"][0] == [None, 1.0, 2.0]
+    assert annotated["datamap_variance"][0] == pytest.approx(0.25)
+    assert annotated["datamap_status"][0] == "partial"
+    assert annotated["datamap_error"][0].startswith("response 1: ")
+    assert data_map.mapped == 3
+    batch = ds.map(dm.score_fn(dm.ColumnScorer("rating")), batched=True)
+    assert batch["datamap_status"][0] == "partial"

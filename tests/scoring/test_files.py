@@ -25,7 +25,8 @@ from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.engine.task import Score
 from hf_datamap.errors import LayoutError, MapError, ScorerError, SourceError
 from hf_datamap.publish.folder import write_folder
-from hf_datamap.scoring.files import Threads, annotate_files, scratch_of
+from hf_datamap.scoring.executors import Inline, Threads
+from hf_datamap.scoring.files import annotate_files, scratch_of
 from tests.rows import graded, rows
 from tests.servers.llm import error
 
@@ -61,14 +62,12 @@ def loaded(folder: Path, cache: Path) -> Dataset:
     return load_dataset(str(folder), split="train", cache_dir=str(cache))
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_the_folder_is_that_of_one_dataset(tmp_path, monkeypatch, workers):
-    monkeypatch.setattr("hf_datamap.scoring.files.PART_ROWS", 70)
-    monkeypatch.setattr("hf_datamap.scoring.files._READING", 33)
+@pytest.mark.parametrize("executor", [Inline(), Threads(1), Threads(3)])
+def test_the_folder_is_that_of_one_dataset(tmp_path, executor):
     ds, where = rated(400), {"id": "me/rated"}
     files = split(ds, tmp_path / "in", 3)
-    found = annotate_files(
-        files, dm.ColumnScorer("rating"), tmp_path / "a", telling=where, crew=Threads(workers), progress=False
+    handle, found = annotate_files(
+        files, dm.ColumnScorer("rating"), tmp_path / "a", source=where, executor=executor, part_rows=70, progress=False
     )
     expected, expected_map = dm.annotate(ds, dm.ColumnScorer("rating"), source=where, progress=False)
     write_folder(expected, expected_map, tmp_path / "b", title="me/rated")
@@ -78,8 +77,8 @@ def test_the_folder_is_that_of_one_dataset(tmp_path, monkeypatch, workers):
     assert first.read_bytes() == second.read_bytes()
     assert (tmp_path / "a/map.png").read_bytes() == (tmp_path / "b/map.png").read_bytes()
     out = loaded(tmp_path / "a", tmp_path / "cache")
-    assert out.features == expected.features
-    assert list(out) == list(expected)
+    assert out.features == handle.features == expected.features
+    assert list(out) == list(handle) == list(expected)
     cards = [(tmp_path / name / "README.md").read_text().splitlines() for name in "ab"]
     assert [
         pair
@@ -95,11 +94,11 @@ def test_another_file_under_the_same_name_is_not_taken_for_the_old_one(tmp_path)
     scorer = dm.ColumnScorer("rating")
 
     class Breaks(Threads):
-        def finish(self, parts, job, cut, paths):
+        def write(self, parts, job, assigner, paths):
             raise RuntimeError("the power went")
 
     with pytest.raises(RuntimeError):
-        annotate_files(files, scorer, tmp_path / "m", crew=Breaks(), progress=False)
+        annotate_files(files, scorer, tmp_path / "m", executor=Breaks(), progress=False)
     longer = rated(60).shard(2, 0, contiguous=True).map(lambda row: {"source": row["source"] * 9})
     longer.to_parquet(files[0], batch_size=40)
     with pytest.raises(SourceError, match="parts that another job scored"):
@@ -126,7 +125,7 @@ def test_noise_is_taken_out_alike(tmp_path):
 
     ds = rated(120)
     files = split(ds, tmp_path / "in", 3)
-    found = annotate_files(files, Noisy(), tmp_path / "a", correct_noise=True, telling={"id": "x"}, progress=False)
+    _, found = annotate_files(files, Noisy(), tmp_path / "a", correct_noise=True, source={"id": "x"}, progress=False)
     expected, expected_map = dm.annotate(ds, Noisy(), correct_noise=True, source={"id": "x"}, progress=False)
     assert found.model_copy(update={"provenance": {}}) == expected_map.model_copy(update={"provenance": {}})
     assert found.provenance["noise"] == expected_map.provenance["noise"]
@@ -145,7 +144,7 @@ def test_parts_that_are_scored_are_not_scored_again(tmp_path, server, judge):
 
     server.script = breaks
     with pytest.raises(ScorerError, match="API key"):
-        annotate_files(files, judge, tmp_path / "map", crew=Threads(1), progress=False)
+        annotate_files(files, judge, tmp_path / "map", executor=Threads(1), progress=False)
     scratch = scratch_of(tmp_path / "map")
     done = {path: path.stat().st_mtime_ns for path in scratch.glob("scored-*")}
     assert 2 <= len(done) < 6
@@ -155,12 +154,12 @@ def test_parts_that_are_scored_are_not_scored_again(tmp_path, server, judge):
     seen = []
 
     class Spy(Threads):
-        def score(self, parts, job, usage, bar):
+        def score(self, parts, job, usage, progress):
             seen.extend(part.number for part in parts)
             assert all(path.stat().st_mtime_ns == when for path, when in done.items())
-            return super().score(parts, job, usage, bar)
+            return super().score(parts, job, usage, progress)
 
-    data_map = annotate_files(files, judge, tmp_path / "map", crew=Spy(), progress=False)
+    _, data_map = annotate_files(files, judge, tmp_path / "map", executor=Spy(), progress=False)
     assert seen == list(range(len(done), 6))
     assert data_map.provenance["rows"]["ok"] == 60
     assert max(server.answered.values()) == 1
@@ -169,12 +168,14 @@ def test_parts_that_are_scored_are_not_scored_again(tmp_path, server, judge):
 
 def test_what_lacks_scores_is_asked_for_again(tmp_path, server, judge):
     files = split(Dataset.from_list([*rows(40), {"prompt": None, "chosen": "a", "rejected": "b"}]), tmp_path / "in", 4)
-    first = annotate_files(files, judge, tmp_path / "m", budget=dm.Budget(requests=30), crew=Threads(1), progress=False)
+    _, first = annotate_files(
+        files, judge, tmp_path / "m", budget=dm.Budget(requests=30), executor=Threads(1), progress=False
+    )
     assert len(server.requests) == 30
     assert first.provenance["rows"] == {"ok": 15, "partial": 0, "failed": 0, "skipped": 26}
     assert first.provenance["usage"]["stopped"]
     assert scratch_of(tmp_path / "m").exists()
-    second = annotate_files(files, judge, tmp_path / "m", progress=False)
+    _, second = annotate_files(files, judge, tmp_path / "m", progress=False)
     assert second.provenance["rows"] == {"ok": 40, "partial": 0, "failed": 0, "skipped": 1}
     assert len(server.requests) == 80
     assert not scratch_of(tmp_path / "m").exists()
@@ -227,7 +228,8 @@ def test_other_formats_limits_and_both_engines(tmp_path, server):
     assert isinstance(done.exception, SourceError)
     assert "holds the map of another job" in str(done.exception)
     assert not scratch_of(tmp_path / "shards").exists()
-    done = CliRunner().invoke(group, [*words, "--keep", "added", "--out", str(tmp_path / "x")])
+    alone = [*words, "--engine", "memory", "--keep", "added", "--out", str(tmp_path / "x")]
+    done = CliRunner().invoke(group, alone)
     assert (done.exit_code, "--keep added: only with --engine shards or ray" in done.output) == (2, True)
 
 
@@ -237,7 +239,7 @@ def test_sketches_are_told_in_the_map(tmp_path):
         {"prompt": ["p"] * 9000, "responses": [["a", "b"]] * 9000, "rating": chance.random((9000, 2)).tolist()}
     )
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=1000)
-    data_map = annotate_files(
+    _, data_map = annotate_files(
         tmp_path / "a.parquet", dm.ColumnScorer("rating"), tmp_path / "m", approximate=True, progress=False
     )
     assert 0 < data_map.variance.rank_error < 0.01
@@ -246,16 +248,28 @@ def test_sketches_are_told_in_the_map(tmp_path):
 
 
 def test_the_card_of_a_large_map_tells_of_all_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr("hf_datamap.scoring.files.SAMPLE", 50)
-    monkeypatch.setattr("hf_datamap.publish.folder._DRAWN", 60)
+    """Words about texts and the picture are of a sample, the same one whatever the way in."""
+    for place in ("scoring.files", "publish.card"):
+        monkeypatch.setattr(f"hf_datamap.{place}.SAMPLE_ROWS", 50)
+    monkeypatch.setattr("hf_datamap.publish.folder.ROWS_DRAWN", 60)
     files = split(rated(300), tmp_path / "in", 3)
-    data_map = annotate_files(files, dm.ColumnScorer("rating"), tmp_path / "m", progress=False)
+    where = {"id": "me/rated"}
+    _, data_map = annotate_files(files, dm.ColumnScorer("rating"), tmp_path / "m", source=where, progress=False)
     card = (tmp_path / "m/README.md").read_text()
     assert "300 of 300 rows are on the map" in card
     for region in data_map.regions[:3]:
         assert f"| `{region.name}` | {region.rows} |" in card
     assert "num_examples: 300" in card
-    assert (tmp_path / "m/map.png").stat().st_size > 10_000
+    write_folder(
+        *dm.annotate(rated(300), dm.ColumnScorer("rating"), source=where, progress=False),
+        tmp_path / "w",
+        title="me/rated",
+    )
+    assert (tmp_path / "m/map.png").read_bytes() == (tmp_path / "w/map.png").read_bytes()
+    whole = (tmp_path / "w/README.md").read_text()
+    assert [line for line in whole.splitlines() if "num_bytes" not in line and "size:" not in line] == [
+        line for line in card.splitlines() if "num_bytes" not in line and "size:" not in line
+    ]
 
 
 def test_what_cannot_be_mapped(tmp_path, judge):

@@ -21,7 +21,9 @@ from hf_datamap.data.parquet import plan
 from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.engine.budget import Usage
 from hf_datamap.errors import EndpointError, ScorerError, SourceError
-from hf_datamap.scoring.files import ShardJob, annotate_files, scratch_of
+from hf_datamap.scoring.files import annotate_files, scratch_of
+from hf_datamap.scoring.job import MapJob
+from hf_datamap.scoring.parts import PartsJob
 from hf_datamap.scoring.progress import Progress
 from tests.rows import graded, rows
 from tests.servers.llm import LLMServer, error
@@ -88,10 +90,10 @@ def one_machine(ds, judge, monkeypatch, tmp_path):
         return dm.annotate(ds, judge, progress=False)
 
 
-def crew(workers=2):
-    from hf_datamap.scoring.ray import RayCrew
+def executor(workers=2):
+    from hf_datamap.scoring.ray import RayExecutor
 
-    return RayCrew(workers=workers)
+    return RayExecutor(workers=workers)
 
 
 def test_a_ray_dataset_gets_the_columns_of_one_machine(second, server, judge, monkeypatch, tmp_path):
@@ -112,15 +114,16 @@ def test_a_ray_dataset_gets_the_columns_of_one_machine(second, server, judge, mo
     assert len(server.requests) == sent + 120  # one store for all
 
 
-def test_blocks_past_memory_are_cut_where_they_are(second, monkeypatch):
+def test_blocks_past_memory_are_cut_where_they_are(second):
     import hf_datamap.scoring.ray as there
 
     ds = Dataset.from_list(
         [{"prompt": "p", "responses": ["a", "b"], "rating": [float(i % 7), float(i % 4)]} for i in range(300)]
     )
     expected, expected_map = dm.annotate(ds, dm.ColumnScorer("rating"), progress=False)
-    monkeypatch.setattr("hf_datamap.scoring.ray.blocks.IN_MEMORY", 10)
-    out, data_map = there.annotate(ray.data.from_huggingface(ds).repartition(6), dm.ColumnScorer("rating"))
+    out, data_map = there.annotate(
+        ray.data.from_huggingface(ds).repartition(6), dm.ColumnScorer("rating"), in_memory=10
+    )
     assert out.take_all() == list(expected)
     assert data_map.regions == expected_map.regions
     assert (data_map.variance, data_map.mean) == (expected_map.variance, expected_map.mean)
@@ -146,7 +149,7 @@ def test_a_worker_and_then_a_node_are_killed(cluster, second, server, judge, mon
 
     thread = threading.Thread(target=kill)
     thread.start()
-    data_map = annotate_files(paths, judge, tmp_path / "map", crew=crew(3), progress=False)
+    _, data_map = annotate_files(paths, judge, tmp_path / "map", executor=executor(3), progress=False)
     thread.join()
     assert killed[-1] == "node"
     out = load_dataset(str(tmp_path / "map"), split="train", cache_dir=str(tmp_path / "cache"))
@@ -164,11 +167,11 @@ def test_a_lost_driver_goes_on(second, server, judge, monkeypatch, tmp_path):
     paths = files(tmp_path / "in")
     code = f"""
 import hf_datamap as dm
-from hf_datamap.ray import RayCrew
 from hf_datamap.scoring.files import annotate_files
 judge = dm.LLMJudge("judge", base_url={server.url!r}, api_key={KEY!r}, logprobs=False, max_in_flight={IN_FLIGHT})
 annotate_files({[str(path) for path in paths]!r}, judge, {str(tmp_path / "map")!r},
-               crew=RayCrew(address={ray.get_runtime_context().gcs_address!r}, workers=2), progress=False)
+               executor=dm.ray.RayExecutor(address={ray.get_runtime_context().gcs_address!r}, workers=2),
+               progress=False)
 """
     driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     scratch = scratch_of(tmp_path / "map")
@@ -178,7 +181,7 @@ annotate_files({[str(path) for path in paths]!r}, judge, {str(tmp_path / "map")!
     done = {path.name: path.stat().st_mtime_ns for path in scratch.glob("scored-*")}
     assert 2 <= len(done) < 8
     assert not (tmp_path / "map").exists()
-    annotate_files(paths, judge, tmp_path / "map", crew=crew(), progress=False)
+    annotate_files(paths, judge, tmp_path / "map", executor=executor(), progress=False)
     twice = answered_twice(server)
     expected, _ = one_machine(Dataset.from_list(rows(240)), judge, monkeypatch, tmp_path)
     out = load_dataset(str(tmp_path / "map"), split="train", cache_dir=str(tmp_path / "cache"))
@@ -218,35 +221,37 @@ def leaks(path: Path) -> bool:
 def test_one_budget_for_all_workers(second, server, judge, tmp_path):
     paths = files(tmp_path / "in", 4, 20)
     budget = dm.Budget(requests=50)
-    data_map = annotate_files(paths, judge, tmp_path / "map", crew=crew(), budget=budget, progress=False)
+    _, data_map = annotate_files(paths, judge, tmp_path / "map", executor=executor(), budget=budget, progress=False)
     assert 40 <= len(server.requests) <= 50
     assert data_map.provenance["usage"]["requests"] == len(server.requests)
     assert "50 requests reached" in data_map.provenance["usage"]["stopped"]
     assert data_map.provenance["rows"]["skipped"] > 0
     # What lacks scores is asked for again, nothing else.
-    whole = annotate_files(paths, judge, tmp_path / "map", crew=crew(), progress=False)
+    _, whole = annotate_files(paths, judge, tmp_path / "map", executor=executor(), progress=False)
     assert whole.provenance["rows"] == {"ok": 80, "partial": 0, "failed": 0, "skipped": 0}
     assert len(server.requests) == 160
     assert answered_twice(server) == 0
 
 
 def test_what_goes_wrong_is_told_plainly(second, judge, tmp_path):
-    from hf_datamap.scoring.ray import annotate, connect
+    from hf_datamap.scoring.ray import annotate
+    from hf_datamap.scoring.ray.cluster import connect
 
     with LLMServer(lambda *_: error(401, "wrong key")) as refusing:
         wrong = dm.LLMJudge("judge", base_url=refusing.url, api_key=KEY, logprobs=False)
         with pytest.raises(EndpointError, match="the API key is missing or wrong"):
-            annotate_files(files(tmp_path / "in", 2, 5), wrong, tmp_path / "map", crew=crew(), progress=False)
+            annotate_files(files(tmp_path / "in", 2, 5), wrong, tmp_path / "map", executor=executor(), progress=False)
         with pytest.raises(EndpointError, match="the API key is missing or wrong"):
             annotate(ray.data.from_huggingface(Dataset.from_list(rows(4))), wrong)
     with pytest.raises(ScorerError, match="fit_panel"):
         annotate(ray.data.from_huggingface(Dataset.from_list(rows(4))), dm.Panel([judge, dm.ColumnScorer("a")]))
     connect("nowhere:1")  # connected already
     part = plan([str(path) for path in sorted((tmp_path / "in").iterdir())], 10)[0]
-    unseen = ShardJob(judge, dm.Layout(prompt="prompt", responses=["chosen", "rejected"]), tmp_path / "elsewhere")
-    bar = Progress(Usage(), None, wanted=False)
+    layout = dm.Layout(prompt="prompt", responses=["chosen", "rejected"])
+    unseen = PartsJob(MapJob(judge, layout), tmp_path / "elsewhere")
+    bar = Progress.hidden()
     with pytest.raises(SourceError, match=r"does not see .*elsewhere: write --out to a folder that all nodes share"):
-        list(crew().score([part], unseen, Usage(), bar))
+        list(executor().score([part], unseen, Usage(), bar))
 
 
 def pids(word: str) -> list[int]:

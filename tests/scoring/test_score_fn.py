@@ -167,7 +167,8 @@ def test_annotate_and_map_agree(judge, server):
 
 
 def refuse(request, _):
-    return error(400, "the prompt was not liked")
+    """As endpoints refuse a text for what it says; other refusals in the same words at first mean a wrong set-up."""
+    return error(400, "the prompt was not liked", code="content_filter")
 
 
 @pytest.mark.parametrize(
@@ -434,7 +435,8 @@ def test_reserved_columns_of_an_earlier_run_are_replaced(judge):
 
 def test_words_that_arrow_cannot_hold(server, judge):
     """An endpoint's words may hold lone surrogates; they end in ``datamap_error``, not in a crash."""
-    server.script = lambda request, _: Reply(400, body=b'{"error": {"message": "no \\ud800 \\u0000 way"}}')
+    words = b'{"error": {"message": "no \\ud800 \\u0000 way", "code": "content_filter"}}'
+    server.script = lambda request, _: Reply(400, body=words)
     for batched in (False, True):
         out = Dataset.from_list(rows(2)).map(dm.score_fn(judge), batched=batched)
         assert out["datamap_status"][:] == ["failed", "failed"]

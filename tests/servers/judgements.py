@@ -43,5 +43,6 @@ def written(request: Mapping[str, Any]) -> str | None:
 
 def scores(request: Mapping[str, Any], count: int, highest: int) -> list[int]:
     """``count`` whole numbers from 1 to ``highest``."""
-    digest = hashlib.sha256(json.dumps(request["messages"]).encode()).digest()
+    words = re.sub(r"\b[0-9a-f]{12}\b", "code", json.dumps(request["messages"]))
+    digest = hashlib.sha256(words.encode()).digest()
     return [1 + digest[place % 32] % highest for place in range(count)]

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -44,8 +45,9 @@ Script = Callable[[dict[str, Any], int], Reply]
 
 
 def score_of(request: dict[str, Any]) -> int:
-    """The score that the server gives a request: 1 to 10, by a hash of its messages."""
-    digest = hashlib.sha256(json.dumps(request["messages"], sort_keys=True).encode()).digest()
+    """The score that the server gives a request: 1 to 10, by a hash of its messages, whatever the code of markers."""
+    words = re.sub(r"\b[0-9a-f]{12}\b", "code", json.dumps(request["messages"], sort_keys=True))
+    digest = hashlib.sha256(words.encode()).digest()
     return 1 + digest[0] % 10
 
 
@@ -56,6 +58,8 @@ def completion(request: dict[str, Any], text: str | None = None, **choice: Any) 
     logprobs = None
     if request.get("logprobs"):
         logprobs = {"content": tokens_of(text, score)}
+    letters = sum(len(str(message.get("content"))) for message in request["messages"])
+    sent = 100 if letters < 4_000 else letters // 3  # long prompts are counted, or they would look cut
     body = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -70,7 +74,7 @@ def completion(request: dict[str, Any], text: str | None = None, **choice: Any) 
                 **choice,
             }
         ],
-        "usage": {"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105},
+        "usage": {"prompt_tokens": sent, "completion_tokens": 5, "total_tokens": sent + 5},
     }
     return Reply(json=body)
 

@@ -19,9 +19,7 @@ from tests.space.conftest import SPACE
 from tests.space.maps import pairs_table, write_folder
 
 sys.path.insert(0, str(SPACE))
-from mapspace import compare, points, reader, sources, statistics, strategies, texts
-from mapspace import export as takeaway
-from mapspace import recut as cuts
+from mapspace import compare, export, points, reader, recut, sources, statistics, strategies, texts
 from mapspace.errors import SpaceError
 from mapspace.hub_errors import check_id
 from mapspace.sessions import Filters, Limits, Session, Sessions
@@ -35,7 +33,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def files():
-    made = points.Files()
+    made = points.BrowserFiles()
     yield made
     made.close()
 
@@ -76,7 +74,7 @@ def test_only_the_row_group_of_a_row_is_read(folder, monkeypatch):
     read = []
     original = pq.ParquetFile.read_row_group
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda s, i, **k: read.append(i) or original(s, i, **k))
-    texts.Texts(opened.splits["train"], "fresh").row(850)
+    texts.SplitRows(opened.splits["train"], "fresh").row(850)
     assert read == [0]
 
 
@@ -174,12 +172,12 @@ FILTERS = [
 @pytest.mark.parametrize("filters", FILTERS)
 def test_python_code_gives_exactly_the_selection(session, tables, filters, tmp_path):
     session.filter(filters)
-    code = takeaway.code(session).python
+    code = export.code(session).python
     wanted = {split: [r for s, r in _selected(session) if s == split] for split in tables}
     # The code leaves the rows of each split in `ds`: note them before the next split is loaded, and at the end.
     note = "if 'ds' in dir(): ROWS[str(ds.split)] = ds['prompt'][:]\n"
     script = "ROWS = {}\n" + code.replace("ds = load_dataset", note + "ds = load_dataset") + note + "print(ROWS)"
-    takeaway.write(session, "rows", tmp_path)
+    export.write(session, "rows", tmp_path)
     env = {"PATH": os.environ["PATH"], "HF_HOME": str(tmp_path / "hf"), "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, check=False)
@@ -195,9 +193,9 @@ def test_sql_gives_exactly_the_selection(session, tables, filters, tmp_path, mon
     duckdb = pytest.importorskip("duckdb", reason="duckdb runs the SQL: pip install -e '.[browser]'")
     monkeypatch.chdir(tmp_path)
     session.filter(filters)
-    takeaway.write(session, "rows", tmp_path)
+    export.write(session, "rows", tmp_path)
     got = []
-    for statement in takeaway.code(session).sql.split(";")[:-1]:
+    for statement in export.code(session).sql.split(";")[:-1]:
         got.extend(duckdb.sql(statement).to_arrow_table()["prompt"].to_pylist())
     want = [tables[split]["prompt"][row].as_py() for split, row in _selected(session)]
     assert sorted(got) == sorted(want)
@@ -210,7 +208,7 @@ def _selected(session):
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
 def test_files_hold_exactly_the_selection(session, tables, tmp_path, kind):
     session.filter(Filters(mean=(6.0, None)))
-    path = takeaway.write(session, kind, tmp_path)
+    path = export.write(session, kind, tmp_path)
     rows = (
         pq.read_table(path).to_pylist()
         if kind == "parquet"
@@ -223,13 +221,13 @@ def test_files_hold_exactly_the_selection(session, tables, tmp_path, kind):
 
 
 def test_downloads_are_bounded(session, tmp_path, monkeypatch):
-    monkeypatch.setattr(takeaway, "MAX_ROWS", 10)
+    monkeypatch.setattr(export, "MAX_ROWS", 10)
     with pytest.raises(SpaceError, match="up to 10"):
-        takeaway.write(session, "parquet", tmp_path)
-    monkeypatch.setattr(takeaway, "MAX_ROWS", 10**6)
-    monkeypatch.setattr(takeaway, "MAX_BYTES", 1 << 10)
+        export.write(session, "parquet", tmp_path)
+    monkeypatch.setattr(export, "MAX_ROWS", 10**6)
+    monkeypatch.setattr(export, "MAX_BYTES", 1 << 10)
     with pytest.raises(SpaceError, match="narrow"):
-        takeaway.write(session, "jsonl", tmp_path)
+        export.write(session, "jsonl", tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.stat().st_size]
 
 
@@ -244,7 +242,7 @@ def test_statistics_are_those_of_the_selection(session):
 
 
 def test_a_live_cut_is_the_packages_cut(session):
-    cuts.attempt(session, 0.4, 0.7)
+    recut.attempt(session, 0.4, 0.7)
     from datasets import Dataset
 
     ds = Dataset(session.map.index.numbers())
@@ -275,7 +273,7 @@ def test_comparing_counts_every_shared_row_once(session, tmp_path, files):
     assert found.shared == found.table.sum() == 2000
     here, there = session.map.index, other.index
     for i in found.changed[:50]:
-        j = session.versus.places[i]
+        j = session.other.places[i]
         assert here.place(i) == there.place(j)
         assert here.region[i] != there.region[j]
     assert len(found.changed) == 2000 - np.trace(found.table)

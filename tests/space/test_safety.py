@@ -1,5 +1,6 @@
 """A dataset full of attacks, in the real browser; and the public endpoints, spoken to by someone unfriendly."""
 
+import contextlib
 import json
 import urllib.error
 import urllib.request
@@ -178,3 +179,98 @@ def test_too_many_requests_are_refused_for_a_while(app):
     visitor = Visitor(app.url)
     answers = [visitor.call("row", {"handle": "x", "index": 0}) for _ in range(400)]
     assert any("too many requests" in answer["error"] for answer in answers)
+
+
+# -- the gate
+
+
+def post(app, path, body=b"{}", **headers):
+    request = urllib.request.Request(app.url + path, body, {"Content-Type": "application/json", **headers})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/gradio_api/upload", "/upload", "//gradio_api/upload", "/gradio_api//upload", "/gradio_api/upload/",
+     "/gradio_api/Upload", "/gradio_api/process_recording", "/gradio_api/stream/x",
+     "/gradio_api/queue/../upload", "/login", "/"],
+)  # fmt: skip
+def test_nothing_can_be_uploaded(app, path, tmp_path):
+    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.html"\r\n\r\n<script>\r\n--x--\r\n'
+    assert post(app, path, body, **{"Content-Type": "multipart/form-data; boundary=x"}) in (403, 404, 405)
+
+
+def test_bodies_are_bounded_and_cost_no_memory(app):
+    visitor = Visitor(app.url)
+    before = app.memory()
+    huge = b'{"data": [' + b"1," * (20 << 20) + b"1]}"
+    for path in ("/gradio_api/queue/join", "/gradio_api/component_server", "/gradio_api/call/on_load"):
+        with contextlib.suppress(OSError):  # refused before it was sent
+            assert post(app, path, huge) == 413
+
+    def chunks():
+        yield from (b'{"data": "' + b"x" * 65_536 for _ in range(400))
+
+    with contextlib.suppress(OSError):
+        assert post(app, "/gradio_api/queue/join", chunks(), **{"Transfer-Encoding": "chunked"}) == 413
+    for deep in (b"[" * 100_000, b'{"session_hash":' * 50_000):
+        assert post(app, "/gradio_api/component_server", deep) in (400, 422, 500)
+    assert app.memory() - before < 40 << 20
+    assert "row" in visitor.row(0) or "error" not in visitor.row(0)
+
+
+def test_the_session_of_another_visitor_gives_nothing(app):
+    victim = Visitor(app.url)
+    thief = Visitor(app.url)
+    assert "error" in thief.call("row", {"handle": victim.handle, "index": 0})
+    # The same Gradio session from another browser, or from another address:
+    cookie = {"Cookie": "datamap_visitor=" + "a" * 32}
+    for headers in ({"User-Agent": "another"}, {"X-Forwarded-For": "9.9.9.9"}, cookie):
+        body = {"data": {"handle": victim.handle, "index": 0}, "component_id": victim.component["id"], "fn_name": "row"}
+        body["session_hash"] = victim.session
+        assert post(app, "/gradio_api/component_server", json.dumps(body).encode(), **headers) == 403
+        query = f"?session_hash={victim.session}"
+        assert post(app, f"/gradio_api/queue/data{query}", None, **headers) == 403
+        assert post(app, f"/gradio_api/heartbeat/{victim.session}", None, **headers) == 403
+        forged = {**headers, "X-Datamap-Session": victim.session}
+        body["session_hash"] = "mine" + headers[next(iter(headers))][:5]
+        content = {"Content-Type": "application/json", **forged}
+        request = urllib.request.Request(f"{app.url}/gradio_api/component_server", json.dumps(body).encode(), content)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert set(json.load(answer)) == {"error"}
+    assert "error" not in victim.row(0)
+
+
+def test_a_browser_gets_a_cookie_that_scripts_cannot_read(app):
+    with urllib.request.urlopen(app.url, timeout=30) as page:
+        cookie = page.headers["set-cookie"]
+    assert "datamap_visitor=" in cookie
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    request = urllib.request.Request(app.url, headers={"X-Forwarded-Proto": "https"})
+    with urllib.request.urlopen(request, timeout=30) as page:
+        assert "SameSite=None; Secure" in page.headers["set-cookie"]
+
+
+def test_memory_levels_off(tmp_path):
+    """Visits by scripts, which never say that they end."""
+    with App(tmp_path / "app", write_folder(tmp_path / "m", {"train": pairs_table(300)}), HF_HUB_OFFLINE="1") as app:
+        levels = []
+        for _ in range(4):
+            for _ in range(150):
+                Visitor(app.url)
+            levels.append(app.memory() >> 20)
+        assert levels[3] - levels[1] < 0.5 * (levels[1] - levels[0]) + 12, levels
+
+
+def test_the_preview_starts_behind_a_proxy(tmp_path):
+    names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    proxy = dict.fromkeys(names, "http://127.0.0.1:9")
+    with App(
+        tmp_path / "app", write_folder(tmp_path / "m", {"train": pairs_table(300)}), **proxy, NO_PROXY="", no_proxy=""
+    ) as app:
+        assert Visitor(app.url).view["file"]

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_datamap.curate.audit.report import Report
+from hf_datamap.curate.audit.report import AuditReport
 from hf_datamap.data import columns
 from hf_datamap.data.dataset import with_columns
 from hf_datamap.errors import DataMapError, MapError
@@ -24,8 +24,8 @@ _SCHEMA: Final = pa.schema([(FIX, pa.string())])
 
 
 @dataclass(frozen=True)
-class Fixed:
-    """A repaired data set.
+class FixResult:
+    """A repaired dataset.
 
     Attributes:
         kept: the rows that stay, with ``datamap_fix``: ``kept`` or ``flipped: ...``.
@@ -40,18 +40,18 @@ class Fixed:
 
 def fix(
     ds: Dataset | DatasetDict,
-    report: Report,
+    report: AuditReport,
     *,
     action: Literal["remove", "flip"] = "remove",
     checks: Sequence[str] = ("suspects",),
-) -> Fixed:
+) -> FixResult:
     """Repair what an audit found.
 
     Removal is the default: a published comparison on noisy preference data found it better than flipping
     (PrefCleanBench, NeurIPS 2025).
 
     Args:
-        ds: the data set that was audited.
+        ds: the dataset that was audited.
         report: its report.
         action: what happens to suspects: ``remove`` them, or ``flip`` chosen and rejected. Rows of other checks are
             always removed.
@@ -60,7 +60,7 @@ def fix(
 
     Raises:
         DataMapError: an unknown action or check, or flipping where there are no chosen and rejected columns.
-        MapError: ``ds`` is not the data set of the report.
+        MapError: ``ds`` is not the dataset of the report.
     """
     if action not in {"remove", "flip"}:
         raise DataMapError(f"action must be 'remove' or 'flip', not {action!r}")
@@ -68,25 +68,25 @@ def fix(
 
     parts = dict(ds) if isinstance(ds, DatasetDict) else {next(iter(report.splits)): ds}
     if {name: len(part) for name, part in parts.items()} != dict(report.splits):
-        raise MapError("the data set does not have the rows that the report is about; audit it again")
+        raise MapError("the dataset does not have the rows that the report is about; audit it again")
     codes, fates = _fates(report, action, checks)
     gone = np.array([fate.startswith("removed") for fate in fates])[codes]
     turned = np.array([fate.startswith("flipped") for fate in fates])[codes]
     kept, removed, start = {}, {}, 0
     for name, part in parts.items():
-        mine = slice(start, start + len(part))
+        in_split = slice(start, start + len(part))
         start += len(part)
-        told = _told(part, codes[mine], fates)
-        done = _flip(told, turned[mine], report.label_columns) if turned[mine].any() else told
-        kept[name] = done.select(np.flatnonzero(~gone[mine]))
-        removed[name] = told.select(np.flatnonzero(gone[mine]))
+        marked = _with_fates(part, codes[in_split], fates)
+        flipped = _flip(marked, turned[in_split], report.label_columns) if turned[in_split].any() else marked
+        kept[name] = flipped.select(np.flatnonzero(~gone[in_split]))
+        removed[name] = marked.select(np.flatnonzero(gone[in_split]))
     counts = {fates[code]: int(rows) for code, rows in zip(*np.unique(codes, return_counts=True), strict=True)}
     if isinstance(ds, DatasetDict):
-        return Fixed(DatasetDict(kept), DatasetDict(removed), counts)
-    return Fixed(next(iter(kept.values())), next(iter(removed.values())), counts)
+        return FixResult(DatasetDict(kept), DatasetDict(removed), counts)
+    return FixResult(next(iter(kept.values())), next(iter(removed.values())), counts)
 
 
-def _fates(report: Report, action: str, checks: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+def _fates(report: AuditReport, action: str, checks: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     """What happens to each row, as an index into the fates there are."""
     rows_of = {finding.check: finding.rows for finding in report.findings if len(finding.rows)}
     bits = np.zeros(report.rows, np.int64)
@@ -106,9 +106,9 @@ def _fates(report: Report, action: str, checks: Sequence[str]) -> tuple[np.ndarr
     return codes, fates
 
 
-def _told(part: Dataset, codes: np.ndarray, fates: Sequence[str]) -> Dataset:
-    told = pa.array(fates).take(pa.array(codes))
-    return with_columns(part, pa.table([told], schema=_SCHEMA), codes.tobytes() + repr(fates).encode())
+def _with_fates(part: Dataset, codes: np.ndarray, fates: Sequence[str]) -> Dataset:
+    names = pa.array(fates).take(pa.array(codes))
+    return with_columns(part, pa.table([names], schema=_SCHEMA), codes.tobytes() + repr(fates).encode())
 
 
 def _flip(part: Dataset, flipped: np.ndarray, labels: Sequence[str]) -> Dataset:
@@ -116,30 +116,30 @@ def _flip(part: Dataset, flipped: np.ndarray, labels: Sequence[str]) -> Dataset:
     pairs = _partners([name for name in part.column_names if name not in labels])
     if not pairs:
         raise DataMapError(
-            "flipping needs columns for chosen and rejected (with the same type); this data set has "
+            "flipping needs columns for chosen and rejected (with the same type); this dataset has "
             f"{', '.join(part.column_names)}. Remove the suspects instead (action='remove')"
         )
     table = part.with_format("arrow")[:]
     mask = pa.array(flipped)
-    done: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
     for one, two in pairs:
         if table.schema.field(one).type != table.schema.field(two).type:
             raise DataMapError(f"cannot flip: {one} and {two} have different types")
-        done[one] = pc.if_else(mask, table[two], table[one])
-        done[two] = pc.if_else(mask, table[one], table[two])
+        changed[one] = pc.if_else(mask, table[two], table[one])
+        changed[two] = pc.if_else(mask, table[one], table[two])
     if columns.SCORES in table.column_names:
         lists = table[columns.SCORES].to_pylist()
         turned = [row[::-1] if flip and row else row for row, flip in zip(lists, flipped, strict=True)]
-        done[columns.SCORES] = pa.array(turned, table[columns.SCORES].type)
+        changed[columns.SCORES] = pa.array(turned, table[columns.SCORES].type)
     if columns.MARGIN in table.column_names:
-        done[columns.MARGIN] = pc.if_else(mask, pc.negate(table[columns.MARGIN]), table[columns.MARGIN])
+        changed[columns.MARGIN] = pc.if_else(mask, pc.negate(table[columns.MARGIN]), table[columns.MARGIN])
     if columns.AGREEMENT in table.column_names:
-        done[columns.AGREEMENT] = pc.if_else(mask, pa.scalar(None, pa.float32()), table[columns.AGREEMENT])
+        changed[columns.AGREEMENT] = pc.if_else(mask, pa.scalar(None, pa.float32()), table[columns.AGREEMENT])
     if columns.SUSPECT in table.column_names:
-        done[columns.SUSPECT] = pc.if_else(mask, pa.scalar(False), table[columns.SUSPECT])
+        changed[columns.SUSPECT] = pc.if_else(mask, pa.scalar(False), table[columns.SUSPECT])
     order = part.column_names
-    changed = pa.table(done).cast(pa.schema([table.schema.field(name) for name in done]))
-    return with_columns(part, changed, flipped.tobytes()).select_columns(order)
+    schema = pa.schema([table.schema.field(name) for name in changed])
+    return with_columns(part, pa.table(changed).cast(schema), flipped.tobytes()).select_columns(order)
 
 
 def _partners(names: Sequence[str]) -> list[tuple[str, str]]:

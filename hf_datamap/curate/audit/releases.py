@@ -1,4 +1,4 @@
-"""Two releases of a data set held against each other: rows, regions, scores, labels."""
+"""Two releases of a dataset held against each other: rows, regions, scores, labels."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Final
 
 import numpy as np
 
-from hf_datamap.curate.audit import statistics as st
-from hf_datamap.curate.audit.report import Ledger
-from hf_datamap.curate.audit.texts import Texts
-from hf_datamap.curate.audit.tokens import mix, segment
+from hf_datamap.curate.audit.context import AuditContext, row_range
+from hf_datamap.curate.regions import cut_regions, region_codes
+from hf_datamap.curate.texts.facts import TextFacts, read_texts
+from hf_datamap.curate.texts.words import mix, reduce_by_text
 from hf_datamap.data import columns
-from hf_datamap.data.view import Material
+from hf_datamap.data.view import DatasetView
 from hf_datamap.errors import MapError
 
 _CERTAIN: Final = 0.001
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Drift:
         what: which quantity.
         old: its mean in the old release.
         new: its mean in the new one.
-        distance: Kolmogorov-Smirnov statistic; for shares, the difference.
+        distance: two-sample Kolmogorov-Smirnov statistic.
         p: of that under no change.
     """
 
@@ -40,8 +41,8 @@ class Drift:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What changed since an older release. Rows are told by their prompt (and its count, where it repeats).
+class ReleaseComparison:
+    """What changed since an older release. Rows are matched by prompt, and by content where a prompt repeats.
 
     Attributes:
         old_rows: rows of the old release.
@@ -69,51 +70,78 @@ class Comparison:
     drifts: tuple[Drift, ...]
 
 
-def compare(new: Material, new_texts: Texts | None, old: Material, old_texts: Texts | None) -> Comparison:
-    """Hold two releases against each other.
+class _Release:
+    """One of two releases: hashes of its prompts and contents, and its regions free of the order of rows."""
+
+    def __init__(self, view: DatasetView, texts: TextFacts | None, name: str) -> None:
+        if texts is None:
+            raise MapError(f"{name} cannot be compared, its rows cannot be read: {view.layout_error}")
+        self.view, self.texts = view, texts
+        self.content = _content(view, texts)
+        self.region = _order_free_regions(view, mix(texts.prompts.folded) ^ self.content)
+
+
+def compare(context: AuditContext, old: DatasetView) -> ReleaseComparison:
+    """Hold an older release against the audited one; write findings that name rows, and the measures of drift.
 
     Raises:
         MapError: the texts of a release could not be read, so that rows cannot be matched.
     """
-    for name, material, texts in (("the data set", new, new_texts), ("the older release", old, old_texts)):
-        if texts is None:
-            raise MapError(f"{name} cannot be compared, its rows cannot be read: {material.layout_error}")
-    assert new_texts is not None  # noqa: S101 - for the type checker
-    assert old_texts is not None  # noqa: S101
-    mine, theirs = _keys(new_texts), _keys(old_texts)
-    _, here, there = np.intersect1d(mine, theirs, assume_unique=True, return_indices=True)
-    same = _content(new, new_texts)[here] == _content(old, old_texts)[there]
-    regions = _regions(new, here, old, there)
-    moved = math.nan
-    if regions is not None and regions.sum():
-        moved = float(1 - np.trace(regions) / regions.sum())
-    return Comparison(
+    texts = context.texts if context.texts is not None else read_texts(context.view)
+    new = _Release(context.view, texts, "the dataset")
+    before = _Release(old, read_texts(old), "the older release")
+    in_new, in_old = _match(new, before)
+    changed = in_new[new.content[in_new] != before.content[in_old]]
+    relabelled = in_new[_relabelled(new, in_new, before, in_old)]
+    regions, moved = None, math.nan
+    moved_rows = np.empty(0, np.int64)
+    if new.region is not None and before.region is not None:
+        size = len(columns.REGIONS)
+        pairs = before.region[in_old] * size + new.region[in_new]
+        regions = np.bincount(pairs, minlength=size * size).reshape(size, size)
+        moved_rows = in_new[before.region[in_old] != new.region[in_new]]
+        moved = len(moved_rows) / len(in_new) if len(in_new) else math.nan
+    comparison = ReleaseComparison(
         old_rows=old.rows,
-        new_rows=new.rows,
-        added=new.rows - len(here),
-        removed=old.rows - len(there),
-        changed=int((~same).sum()),
-        unchanged=int(same.sum()),
+        new_rows=new.view.rows,
+        added=new.view.rows - len(in_new),
+        removed=old.rows - len(in_old),
+        changed=len(changed),
+        unchanged=len(in_new) - len(changed),
         regions=None if regions is None else tuple(tuple(map(int, row)) for row in regions),
         moved=moved,
-        relabelled=_relabelled(_preferred(new, new_texts, here), _preferred(old, old_texts, there)),
-        drifts=tuple(_drifts(new, old)),
+        relabelled=len(relabelled),
+        drifts=tuple(_drifts(new.view, old)),
     )
+    _row_findings(context, changed, relabelled, moved_rows, len(in_new))
+    _distribution_findings(context, comparison)
+    return comparison
 
 
-def report(found: Comparison, ledger: Ledger) -> None:
-    """Write a comparison into the findings."""
-    common = found.changed + found.unchanged
-    ledger.measures["removed"] = found.removed / found.old_rows
-    ledger.measures["changed"] = found.changed / common if common else 0.0
-    if math.isfinite(found.moved):
-        ledger.measures["region_drift"] = found.moved
-    ledger.measures["label_drift"] = found.relabelled / common if common else 0.0
-    for drift in found.drifts:
+def _row_findings(
+    context: AuditContext, changed: np.ndarray, relabelled: np.ndarray, moved: np.ndarray, common: int
+) -> None:
+    for check, rows, what in (
+        ("changed", changed, "that both releases have changed their responses or annotations"),
+        ("label_drift", relabelled, "that both releases have prefer another response"),
+        ("region_drift", moved, "that both releases have changed their region"),
+    ):
+        ordered = np.sort(rows)
+        evidence = context.example_rows(ordered)
+        context.log.rows_finding(check, ordered, common, what, warning=math.inf, evidence=evidence)
+
+
+def _distribution_findings(context: AuditContext, comparison: ReleaseComparison) -> None:
+    log, common = context.log, comparison.changed + comparison.unchanged
+    log.measures["removed"] = comparison.removed / comparison.old_rows
+    if comparison.regions is None:
+        del log.measures["region_drift"]
+        log.left_out["region_drift"] = "both releases must be scored"
+    for drift in comparison.drifts:
         if drift.what == "mean score":
-            ledger.measures["score_drift"] = drift.distance
+            log.measures["score_drift"] = drift.distance
         if drift.p < _CERTAIN and drift.distance > 0.05:
-            ledger.add(
+            log.finding(
                 "drift",
                 "warning",
                 f"The {drift.what} moved from {drift.old:.4g} to {drift.new:.4g} "
@@ -121,101 +149,135 @@ def report(found: Comparison, ledger: Ledger) -> None:
                 drift.distance,
                 detail="Over all rows of both releases. Another scorer, another mix of rows, or another annotation.",
             )
-    ledger.add(
+    log.finding(
         "releases",
         "note",
-        f"Since the older release {found.added:,} rows were added, {found.removed:,} removed, {found.changed:,} "
-        f"changed; {found.unchanged:,} are unchanged and cost nothing to score again",
-        found.changed / common if common else 0.0,
+        f"Since the older release {comparison.added:,} rows were added, {comparison.removed:,} removed, "
+        f"{comparison.changed:,} changed; {comparison.unchanged:,} are unchanged and cost nothing to score again",
+        comparison.changed / common if common else 0.0,
     )
 
 
-def _keys(texts: Texts) -> np.ndarray:
-    """One number per row: of its prompt, and of how many earlier rows have the same."""
-    order = np.argsort(texts.prompt_hash, kind="stable")
-    ordered = texts.prompt_hash[order]
+def _match(new: _Release, old: _Release) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of both releases that belong together: equal prompt and content first, then equal prompt in row order."""
+    keys = [mix(mix(release.texts.prompts.folded) ^ release.content) for release in (new, old)]
+    # Rows that are equal in all respects go together by region, so that no pair of twins seems to have moved.
+    numbered = [
+        _with_occurrence(key, np.zeros(len(key)) if release.region is None else release.region)
+        for key, release in zip(keys, (new, old), strict=True)
+    ]
+    _, in_new, in_old = np.intersect1d(numbered[0], numbered[1], assume_unique=True, return_indices=True)
+    rest = [np.setdiff1d(np.arange(release.view.rows), matched) for release, matched in ((new, in_new), (old, in_old))]
+    by_prompt = [
+        _with_occurrence(mix(release.texts.prompts.folded[rows]), rows)
+        for release, rows in zip((new, old), rest, strict=True)
+    ]
+    _, more_new, more_old = np.intersect1d(by_prompt[0], by_prompt[1], assume_unique=True, return_indices=True)
+    return np.concatenate([in_new, rest[0][more_new]]), np.concatenate([in_old, rest[1][more_old]])
+
+
+def _with_occurrence(keys: np.ndarray, order_by: np.ndarray) -> np.ndarray:
+    """Keys made distinct: each with its number among equal ones, counted in the order of ``order_by``."""
+    order = np.lexsort((order_by, keys))
+    ordered = keys[order]
     new = np.ones(len(order), bool)
     new[1:] = ordered[1:] != ordered[:-1]
     starts = np.flatnonzero(new)
-    nth = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
-    keys = np.empty(len(order), np.uint64)
-    keys[order] = mix(ordered ^ mix(nth.astype(np.uint64)))
-    return keys
+    occurrence = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    numbered = np.empty(len(order), np.uint64)
+    numbered[order] = mix(ordered ^ mix(occurrence.astype(np.uint64)))
+    return numbered
 
 
-def _content(material: Material, texts: Texts) -> np.ndarray:
-    """One number per row: of its responses in their order, and of their annotations."""
-    starts = np.searchsorted(texts.row, np.arange(material.rows + 1))
+def _content(view: DatasetView, texts: TextFacts) -> np.ndarray:
+    """One hash per row: of its responses in their order, and of their annotations."""
+    responses = texts.responses
+    starts = np.searchsorted(responses.row, np.arange(view.rows + 1))
     with np.errstate(over="ignore"):
-        value = segment(
-            np.add, mix(texts.exact + texts.place.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)), starts
-        )
-    labels = material.annotations
-    if labels is not None:
-        whole = np.nan_to_num(labels, nan=-1e300).astype(np.float64)
+        placed = mix(responses.exact + responses.place.astype(np.uint64) * _GOLDEN)
+        value = reduce_by_text(np.add, placed, starts)
+    if view.annotations is not None:
+        whole = np.nan_to_num(view.annotations, nan=-1e300).astype(np.float64)
         for column in whole.T:
             value = mix(value ^ column.copy().view(np.uint64))
     return value
 
 
-def _regions(new: Material, here: np.ndarray, old: Material, there: np.ndarray) -> np.ndarray | None:
-    if new.region is None or old.region is None:
-        return None
-    size = len(columns.REGIONS)
-    return np.bincount(old.region[there] * size + new.region[here], minlength=size * size).reshape(size, size)
+def _order_free_regions(view: DatasetView, content: np.ndarray) -> np.ndarray | None:
+    """Regions whose ties are broken by content, not by row number: shuffling a dataset moves no row.
+
+    That holds where the stored regions are the dataset's own cut; regions by another map's thresholds have no ties to
+    break and are taken as they are.
+    """
+    region = region_codes(view)
+    if region is None or view.scores is None:
+        return region
+    mean, variance = columns.moments(view.scores)
+    if not np.array_equal(region, cut_regions(mean, variance)):
+        return region
+    order = np.argsort(content, kind="stable")
+    free = np.empty_like(region)
+    free[order] = cut_regions(mean[order], variance[order])
+    return free
 
 
-def _relabelled(now: np.ndarray | None, then: np.ndarray | None) -> int:
-    """Common rows whose preferred text changed, told by the text, so that a mere reordering is no change."""
-    if now is None or then is None:
-        return 0
-    return int(((now != 0) & (then != 0) & (now != then)).sum())
+def _relabelled(new: _Release, in_new: np.ndarray, old: _Release, in_old: np.ndarray) -> np.ndarray:
+    """Whether a common row prefers another text, by its annotations or by which of its columns is the chosen one.
+
+    Told by the text, so that a mere reordering of responses is no change.
+    """
+    changed = np.zeros(len(in_new), bool)
+    for now, then in ((new.view.annotations, old.view.annotations), (new.view.order, old.view.order)):
+        if now is not None and then is not None:
+            after, before = _preferred(new.texts, now)[in_new], _preferred(old.texts, then)[in_old]
+            changed |= (after != 0) & (before != 0) & (after != before)
+    return changed
 
 
-def _preferred(material: Material, texts: Texts, rows: np.ndarray) -> np.ndarray | None:
-    """Hash of the response that each of these rows prefers, 0 where none is preferred."""
-    labels = material.annotations
-    if labels is None:
-        return None
-    wide = texts.place < labels.shape[1]
-    value = np.full(len(texts.row), -np.inf)
-    value[wide] = np.nan_to_num(labels[texts.row[wide], texts.place[wide]], nan=-np.inf)
-    order = np.lexsort((texts.place, -value, texts.row))
-    row, first = np.unique(texts.row[order], return_index=True)
+def _preferred(texts: TextFacts, labels: np.ndarray) -> np.ndarray:
+    """Hash of the response that each row prefers, 0 where none is preferred."""
+    responses = texts.responses
+    wide = responses.place < labels.shape[1]
+    value = np.full(len(responses.row), -np.inf)
+    value[wide] = np.nan_to_num(labels[responses.row[wide], responses.place[wide]], nan=-np.inf)
+    order = np.lexsort((responses.place, -value, responses.row))
+    row, first = np.unique(responses.row[order], return_index=True)
     best = order[first]
-    runner = order[np.minimum(first + 1, len(order) - 1)]
-    tied = (texts.row[runner] == texts.row[best]) & (runner != best) & (value[runner] == value[best])
-    found = np.zeros(material.rows, np.uint64)
-    found[row] = np.where(tied | ~np.isfinite(value[best]), np.uint64(0), texts.exact[best])
-    return np.asarray(found[rows])
+    runner_up = order[np.minimum(first + 1, len(order) - 1)]
+    tied = (responses.row[runner_up] == row) & (runner_up != best) & (value[runner_up] == value[best])
+    preferred = np.zeros(texts.rows, np.uint64)
+    preferred[row] = np.where(tied | ~np.isfinite(value[best]), np.uint64(0), responses.exact[best])
+    return preferred
 
 
-def _drifts(new: Material, old: Material) -> list[Drift]:
-    pairs: Mapping[str, tuple[np.ndarray | None, np.ndarray | None]] = {
+def _drifts(new: DatasetView, old: DatasetView) -> list[Drift]:
+    from scipy.stats import ks_2samp
+
+    quantities: Mapping[str, tuple[np.ndarray | None, np.ndarray | None]] = {
         "mean score": (_moment(new, 0), _moment(old, 0)),
         "variance of scores": (_moment(new, 1), _moment(old, 1)),
         "annotation": (new.annotations, old.annotations),
         "annotated difference of best and worst": (_spread(new), _spread(old)),
     }
-    found = []
-    for what, (now, then) in pairs.items():
+    drifts = []
+    for what, (now, then) in quantities.items():
         if now is None or then is None:
             continue
         after, before = now[np.isfinite(now)], then[np.isfinite(then)]
         if after.size and before.size:
-            distance, p = st.kolmogorov_smirnov(before, after)
-            found.append(Drift(what, float(before.mean()), float(after.mean()), distance, p))
-    return found
+            test = ks_2samp(before, after, method="asymp")
+            drifts.append(
+                Drift(what, float(before.mean()), float(after.mean()), float(test.statistic), float(test.pvalue))
+            )
+    return drifts
 
 
-def _moment(material: Material, which: int) -> np.ndarray | None:
-    return None if material.scores is None else columns.moments(material.scores)[which]
+def _moment(view: DatasetView, which: int) -> np.ndarray | None:
+    return None if view.scores is None else columns.moments(view.scores)[which]
 
 
-def _spread(material: Material) -> np.ndarray | None:
-    labels = material.annotations
-    if labels is None:
+def _spread(view: DatasetView) -> np.ndarray | None:
+    if view.annotations is None:
         return None
-    valid = np.isfinite(labels)
-    low, high = np.where(valid, labels, np.inf).min(axis=1), np.where(valid, labels, -np.inf).max(axis=1)
-    return np.asarray(np.where(valid.any(axis=1), high - low, np.nan))
+    low, high = row_range(view.annotations)
+    return np.asarray(np.where(np.isfinite(view.annotations).any(axis=1), high - low, np.nan))

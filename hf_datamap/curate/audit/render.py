@@ -1,21 +1,24 @@
-"""A report as Markdown and as JUnit XML. Text from the data set is hostile: it is escaped, never trusted."""
+"""Parts of a report as Markdown and JUnit XML. Text from the dataset is hostile: it is escaped, never trusted."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, Final
 from xml.sax.saxutils import escape, quoteattr
 
+from hf_datamap.curate.audit.findings import MEASURES, Finding
+from hf_datamap.curate.audit.gates import Gate
+from hf_datamap.curate.audit.releases import ReleaseComparison
+from hf_datamap.curate.audit.review import ReviewSummary
+from hf_datamap.curate.audit.suspects import Suspects
 from hf_datamap.data import columns
-
-if TYPE_CHECKING:
-    from hf_datamap.curate.audit.releases import Comparison
-    from hf_datamap.curate.audit.report import Finding, Report
 
 _SUSPECTS: Final = 20
 _CELL: Final = 200
+_LOCATIONS: Final = 20
 _MARKS: Final = re.compile(r"([\\`*_{}\[\]|~$#])")
 _ENTITIES: Final = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "&#64;"}
 #: Characters that XML 1.0 does not allow at all, and those that reorder or hide text.
@@ -36,41 +39,39 @@ def inert(value: object, limit: int = _CELL) -> str:
     return re.sub(r"(?i)\b(https?|ftp|www)\b", lambda match: match[1][0] + "\u2060" + match[1][1:], text)
 
 
-def markdown(report: Report) -> str:
-    """The report for people."""
-    state = "passed" if report.passed else "FAILED"
-    parts = [
-        f"# Audit: {state}",
-        f"{report.rows:,} rows ({', '.join(f'{inert(name)} {rows:,}' for name, rows in report.splits.items())}). "
-        f"Read as: {inert(report.layout, 400)}.",
+def gates(judged: Sequence[Gate]) -> list[str]:
+    """The section on release gates, no parts without any."""
+    rows = [
+        {
+            "gate": gate.name,
+            "allowed": gate.least,
+            "measured": gate.measured if gate.value is None else gate.value,
+            "": "FAILED" if gate.failed else "passed",
+        }
+        for gate in judged
     ]
-    if report.gates:
-        rows = [
-            {
-                "gate": gate.name,
-                "allowed": gate.least,
-                "measured": "not measured" if gate.value is None else gate.value,
-                "": "FAILED" if gate.failed else "passed",
-            }
-            for gate in report.gates
-        ]
-        parts += ["## Gates", _table(rows)]
+    return ["## Gates", _table(rows)] if rows else []
+
+
+def findings(every: Sequence[Finding]) -> list[str]:
+    """One section per severity that has findings."""
+    parts: list[str] = []
     for severity, title in (("alarm", "Alarms"), ("warning", "Warnings"), ("note", "Notes")):
-        found = [finding for finding in report.findings if finding.severity == severity]
-        if found:
-            parts += [f"## {title}", *(_finding(finding) for finding in found)]
-    if len(report.suspects):
-        parts.append(_suspects(report))
-    if report.comparison is not None:
-        parts.append(_comparison(report.comparison))
-    if report.left_out:
-        parts += [
-            "## Not checked",
-            "\n".join(f"- {inert(name)}: {inert(why, 400)}" for name, why in report.left_out.items()),
-        ]
-    measures = [{"measure": name, "value": value} for name, value in report.measures.items()]
-    parts += ["## Measures", _table(measures), f"hf_datamap {report.version}"]
-    return "\n\n".join(parts) + "\n"
+        of_severity = [finding for finding in every if finding.severity == severity]
+        if of_severity:
+            parts += [f"## {title}", *(_finding(finding) for finding in of_severity)]
+    return parts
+
+
+def not_checked(reasons: Mapping[str, str]) -> list[str]:
+    """The section on what could not be checked."""
+    lines = [f"- {inert(name)}: {inert(why, 400)}" for name, why in reasons.items()]
+    return ["## Not checked", "\n".join(lines)] if lines else []
+
+
+def measures(values: Mapping[str, float]) -> list[str]:
+    """The table of measures."""
+    return ["## Measures", _table([{"measure": name, "value": value} for name, value in values.items()])]
 
 
 def _finding(finding: Finding) -> str:
@@ -86,10 +87,13 @@ def _finding(finding: Finding) -> str:
     return "\n\n".join(parts)
 
 
-def _suspects(report: Report) -> str:
+def suspects(listed: Suspects, *, with_split: bool) -> list[str]:
+    """The section on suspects: the most probable ones as a table."""
+    if not len(listed):
+        return []
     rows = [
         {
-            "row": suspect.index if len(report.splits) == 1 else f"{suspect.split} {suspect.index}",
+            "row": f"{suspect.split} {suspect.index}" if with_split else suspect.index,
             "wrong with": f"{suspect.probability:.0%}",
             "annotated better, scored": f"response {suspect.better + 1}: {suspect.scores[0]:.4g}",
             "annotated worse, scored": f"response {suspect.worse + 1}: {suspect.scores[1]:.4g}",
@@ -99,36 +103,52 @@ def _suspects(report: Report) -> str:
             "text annotated better": suspect.responses[0] if suspect.responses else "",
             "text annotated worse": suspect.responses[1] if suspect.responses else "",
         }
-        for suspect in report.suspects[:_SUSPECTS]
+        for suspect in listed[:_SUSPECTS]
     ]
-    shown = (
-        f"The first {len(rows)} of {len(report.suspects):,}, most probable first."
-        if len(rows) < len(report.suspects)
-        else ""
-    )
-    return "\n\n".join(filter(None, ["## Suspects", shown, _table(rows)]))
+    shown = [f"The first {len(rows)} of {len(listed):,}, most probable first."] if len(rows) < len(listed) else []
+    return ["## Suspects", *shown, _table(rows)]
 
 
-def _comparison(found: Comparison) -> str:
+def review(summary: ReviewSummary) -> list[str]:
+    """The section on reviewed rows: shares with their intervals, and what to review next."""
+    rows = [
+        {"share of wrong labels among": name, "estimate": share, "95 % from": low, "to": high}
+        for name, (share, low, high) in (("suspects", summary.precision), ("all rows", summary.label_error))
+    ]
+    share, low, high = summary.agreement
+    if not math.isnan(share):
+        what = "all rows, by corrected agreement"
+        rows.append({"share of wrong labels among": what, "estimate": 1 - share, "95 % from": 1 - high, "to": 1 - low})
+    parts = ["## Reviewed rows", f"{summary.reviewed:,} reviewed, {summary.wrong:,} of them wrong.", _table(rows)]
+    if summary.review_next:
+        parts.append(
+            f"Review next, least certain first: {', '.join(map(str, summary.review_next))}. "
+            f"{summary.more_reviews:,} more reviews of suspects would halve the interval of their share."
+        )
+    return parts
+
+
+def comparison(both: ReleaseComparison) -> list[str]:
+    """The section on what changed since an older release."""
     parts = [
         "## Against the older release",
-        f"{found.old_rows:,} rows became {found.new_rows:,}: {found.added:,} added, {found.removed:,} removed, "
-        f"{found.changed:,} changed, {found.unchanged:,} unchanged. {found.relabelled:,} rows prefer another response.",
+        f"{both.old_rows:,} rows became {both.new_rows:,}: {both.added:,} added, {both.removed:,} removed, "
+        f"{both.changed:,} changed, {both.unchanged:,} unchanged. {both.relabelled:,} rows prefer another response.",
     ]
-    if found.regions is not None:
+    if both.regions is not None:
         names = [inert(name) for name in columns.REGIONS]
         table = [
             {"old \\ new": name, **dict(zip(names, row, strict=True))}
-            for name, row in zip(names, found.regions, strict=True)
+            for name, row in zip(names, both.regions, strict=True)
         ]
         parts += ["Regions of common rows, old by row, new by column:", _table(table, raw=True)]
-    drifts = [
+    drift_rows = [
         {"quantity": d.what, "old mean": d.old, "new mean": d.new, "distance": d.distance, "p": d.p}
-        for d in found.drifts
+        for d in both.drifts
     ]
-    if drifts:
-        parts += ["Drift (two-sample Kolmogorov-Smirnov):", _table(drifts)]
-    return "\n\n".join(parts)
+    if drift_rows:
+        parts += ["Drift (two-sample Kolmogorov-Smirnov):", _table(drift_rows)]
+    return parts
 
 
 def _table(rows: Sequence[Mapping[str, Any]], *, raw: bool = False) -> str:
@@ -149,12 +169,8 @@ def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def junit(report: Report) -> str:
-    """JUnit XML: one test case per gate, or per measure and alarm when there are no gates."""
-    cases = [(gate.name, str(gate) if gate.failed else "") for gate in report.gates]
-    if not cases:
-        alarms = {finding.check: finding.title for finding in report.alarms}
-        cases = [(name, alarms.get(name, "")) for name in sorted({*report.measures, *alarms})]
+def junit(cases: Sequence[tuple[str, str]], every: Sequence[Finding]) -> str:
+    """JUnit XML of test cases: a name and why it failed, empty where it passed; findings of that name explain more."""
     failures = sum(bool(message) for _, message in cases)
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
@@ -166,7 +182,7 @@ def junit(report: Report) -> str:
         if message:
             lines += [
                 f"{start}>",
-                f"      <failure message={quoteattr(_xml(message))}>{escape(_xml(_why(report, name)))}</failure>",
+                f"      <failure message={quoteattr(_xml(message))}>{escape(_xml(_why(every, name)))}</failure>",
                 "    </testcase>",
             ]
         else:
@@ -175,10 +191,39 @@ def junit(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _why(report: Report, name: str) -> str:
-    found = [finding for finding in report.findings if finding.check == name]
-    return "\n".join(f"{finding.title}. {finding.detail}" for finding in found)
+def _why(every: Sequence[Finding], name: str) -> str:
+    return "\n".join(f"{finding.title}. {finding.detail}" for finding in every if finding.check == name)
 
 
 def _xml(text: str) -> str:
     return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def sarif(every: Sequence[Finding], accepted: Set[str], source: str, version: str) -> str:
+    """SARIF 2.1.0: one rule per check, one result per finding, with its first rows as locations (row 0 is line 1)."""
+    levels = {"alarm": "error", "warning": "warning", "note": "note"}
+    results = []
+    for finding in every:
+        rows: list[int] = finding.rows[:_LOCATIONS].tolist()
+        artifact = {"artifactLocation": {"uri": _xml(source)}}
+        locations = [{"physicalLocation": {**artifact, "region": {"startLine": row + 1}}} for row in rows]
+        result: dict[str, Any] = {
+            "ruleId": finding.check,
+            "level": levels[finding.severity],
+            "message": {"text": _xml(f"{finding.title}. {finding.detail}".strip())},
+            "locations": locations or [{"physicalLocation": artifact}],
+        }
+        if finding.check in accepted:
+            result["suppressions"] = [{"kind": "external", "justification": "in the baseline"}]
+        results.append(result)
+    rules = [
+        {"id": name, "shortDescription": {"text": MEASURES.get(name, name)}}
+        for name in sorted({f.check for f in every})
+    ]
+    driver = {"name": "hf-datamap audit", "version": version, "rules": rules}
+    log = {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{"tool": {"driver": driver}, "results": results}],
+    }
+    return json.dumps(log, ensure_ascii=False, indent=2)

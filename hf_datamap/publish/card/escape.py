@@ -61,5 +61,5 @@ def name(text: str) -> Safe:
 
 def find_secret(text: str) -> str | None:
     """Return the beginning of what looks like a token or a password in ``text``, or None."""
-    found = _SECRET.search(text)
-    return found.group()[:6] + "…" if found else None
+    match = _SECRET.search(text)
+    return match.group()[:6] + "…" if match else None

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from hf_datamap.data import columns
+from hf_datamap.data.independence import SAME
 from hf_datamap.datamap.datamap import DataMap
-from hf_datamap.datamap.index import Survey
+from hf_datamap.datamap.index import IndexedDataset
 
 _HUB_ID: Final = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 _FILE: Final = re.compile(r"(?i)\.(jsonl?|parquet|csv|tsv|arrow)(\.gz|\.zst)?$")
@@ -97,12 +98,18 @@ class Facts:
     calibration: tuple[tuple[str, str], ...]
 
     @property
+    def labels(self) -> str:
+        """Why scores are not compared with annotations."""
+        basis = self.data_map.label_basis
+        return SAME if basis.reason == SAME else "none to compare the scores with"
+
+    @property
     def extended(self) -> bool:
         """Whether the data has grown or shrunk since the thresholds were fitted."""
         return self.rows != self.data_map.rows
 
     def counted(self, splits: Mapping[str, int]) -> Facts:
-        """The facts of a sample, with the numbers that the map knows of all rows in their place."""
+        """Return the facts of a sample with the counts and averages of all rows, which the map knows."""
         whole = {region.name: region for region in self.data_map.regions}
         names = ("rows", "share", "mean", "variance", "margin", "agreement")
         regions = tuple(
@@ -122,42 +129,55 @@ class Facts:
 
     @property
     def source_name(self) -> str | None:
-        """The source in words: its Hub id, or the last part of a path."""
+        """The source in words: its Hub id, or the last part of a path without its ending."""
         source = self.source.get("id")
-        return self.source_id or (PurePath(source).name if isinstance(source, str) else None)
+        return self.source_id or (name_of_path(source) if isinstance(source, str) else None)
+
+    @property
+    def scorer_name(self) -> str:
+        """The scorer in a few words: its kind, and its model where it has one."""
+        identity = dict(self.scorer)
+        model = identity.get("model")
+        return f"{identity.get('kind', 'a scorer that is not recorded')}{f' {model}' if model else ''}"
 
 
-def gather(survey: Survey, data_map: DataMap) -> Facts:
+def name_of_path(path: str) -> str:
+    """Return the name of a dataset that stands in a file or folder: the last part of its path, without an ending."""
+    name = PurePath(path).name
+    return _FILE.sub("", name) or name or path
+
+
+def gather_facts(indexed: IndexedDataset, data_map: DataMap) -> Facts:
     """Collect the facts of a mapped dataset.
 
     Args:
-        survey: the index and what else the texts told.
+        indexed: its index, with the statistics of its texts.
         data_map: the map, with its provenance.
     """
-    table = survey.table
+    table = indexed.table
     provenance = data_map.provenance
     mapped = np.asarray(table["region"].cast(pa.string()).to_numpy(zero_copy_only=False) != columns.UNMAPPED)
     overall = _region("all", table.filter(pa.array(mapped)), table.num_rows)
     suspect = table["suspect"]
     return Facts(
         data_map=data_map,
-        splits=survey.splits,
+        splits=indexed.splits,
         rows=table.num_rows,
         mapped=int(mapped.sum()),
         regions=tuple(_region(name, _rows_of(table, name), table.num_rows) for name in columns.REGIONS),
         overall=overall,
         suspects=None if suspect.null_count == len(suspect) else sum(map(bool, suspect.to_pylist())),
-        scorer=tuple(_flat(_mapping(provenance, "scorer")))[:_SHOWN_IDENTITY],
+        scorer=tuple(_flattened(_mapping(provenance, "scorer")))[:_SHOWN_IDENTITY],
         source={**dict.fromkeys(_SOURCE), **_mapping(provenance, "source")},
         usage={**dict.fromkeys(_USAGE), **_mapping(provenance, "usage")},
         date=provenance.get("date"),
         outcomes=_mapping(provenance, "rows"),
         noise=_noise(data_map),
-        comparable=survey.comparable,
-        longest_wins=survey.longest_wins / survey.comparable if survey.comparable else None,
-        by_chance=survey.by_chance / survey.comparable if survey.comparable else None,
-        panel=tuple(_flat(_mapping(provenance, "panel")))[:_SHOWN_IDENTITY],
-        calibration=tuple(_flat(_mapping(provenance, "calibration")))[:_SHOWN_IDENTITY],
+        comparable=indexed.comparable,
+        longest_wins=indexed.longest_wins / indexed.comparable if indexed.comparable else None,
+        by_chance=indexed.by_chance / indexed.comparable if indexed.comparable else None,
+        panel=tuple(_flattened(_mapping(provenance, "panel")))[:_SHOWN_IDENTITY],
+        calibration=tuple(_flattened(_mapping(provenance, "calibration")))[:_SHOWN_IDENTITY],
     )
 
 
@@ -172,12 +192,12 @@ def _rows_of(table: pa.Table, region: str) -> pa.Table:
 
 def _region(name: str, table: pa.Table, total: int) -> RegionFacts:
     def values(column: str) -> np.ndarray:
-        found = table[column].cast(pa.float64()).to_numpy()
-        return np.asarray(found[np.isfinite(found)])
+        numbers = table[column].cast(pa.float64()).to_numpy()
+        return np.asarray(numbers[np.isfinite(numbers)])
 
     def average(column: str) -> float | None:
-        found = values(column)
-        return float(found.mean()) if len(found) else None
+        numbers = values(column)
+        return float(numbers.mean()) if len(numbers) else None
 
     margins, lengths = values("margin"), values("length")
     decided = margins[margins != 0]
@@ -202,7 +222,7 @@ def _sources(table: pa.Table) -> tuple[tuple[str, float], ...]:
 
 
 def _noise(data_map: DataMap) -> float | None:
-    """The share of the scorer's noise in the variance, as `noise_split` found it.
+    """The share of the scorer's noise in the variance, as `noise_split` pairs it.
 
     Maps made by other means do not say; then noise against variance over the regions that have both, weighted by rows.
     """
@@ -214,15 +234,15 @@ def _noise(data_map: DataMap) -> float | None:
     return sum(noise * rows for noise, _, rows in pairs) / spread if spread > 0 else None
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+def _flattened(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
     for key, item in value.items():
         if isinstance(item, Mapping):
-            found += _flat(item, f"{prefix}{key}.")
+            pairs += _flattened(item, f"{prefix}{key}.")
         elif isinstance(item, list | tuple) and any(isinstance(one, Mapping) for one in item):
-            found += _flat({f"{key}[{place}]": one for place, one in enumerate(item)}, prefix)
+            pairs += _flattened({f"{key}[{number}]": one for number, one in enumerate(item)}, prefix)
         elif isinstance(item, list | tuple):
-            found.append((f"{prefix}{key}", ", ".join(map(str, item))))
+            pairs.append((f"{prefix}{key}", ", ".join(map(str, item))))
         elif item is not None:
-            found.append((f"{prefix}{key}", f"{item:.4g}" if isinstance(item, float) else str(item)))
-    return found
+            pairs.append((f"{prefix}{key}", f"{item:.4g}" if isinstance(item, float) else str(item)))
+    return pairs

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import yaml
 
+from hf_datamap.data.card_yaml import Loader, WordOfYaml11, parse_yaml
 from hf_datamap.errors import CardError
 
 _FENCE: Final = re.compile(r"---[ \t]*\r?\n?")
@@ -24,12 +25,18 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
+def _word(dumper: yaml.SafeDumper, value: WordOfYaml11) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(value), style="'")
+
+
 _Dumper.add_representer(str, _text)
+_Dumper.add_representer(WordOfYaml11, _word)
 
 
-def dump(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Return a value as block-style YAML, keys in the order given."""
-    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6))
+def dump(value: Any, *, flow: bool = False) -> str:  # noqa: ANN401 - any JSON value
+    """Return a value as YAML, keys in the order given: in block style, or on one line in brackets."""
+    style: dict[str, Any] = {"default_flow_style": flow, "allow_unicode": True, "width": 10**6}
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, **style))
 
 
 class FrontMatter:
@@ -64,10 +71,7 @@ class FrontMatter:
         self.data = self._parse()
 
     def _parse(self) -> dict[str, Any]:
-        try:
-            data = yaml.safe_load("".join(self._lines))
-        except (yaml.YAMLError, ValueError) as error:
-            raise CardError(f"the card's YAML cannot be parsed: {' '.join(str(error).split())}") from None
+        data = parse_yaml("".join(self._lines))
         if not isinstance(data, dict | None):
             raise CardError(f"the card's YAML is a {type(data).__name__}, not a mapping of keys")
         return data or {}
@@ -116,9 +120,33 @@ class FrontMatter:
             return
         spans = self._items(key) if isinstance(old, list) else None
         if spans is None:
-            self.set(key, after)
+            if not self._appended(key, before, after):
+                self.set(key, after)
             return
         self._splice(key, before, after, spans, name)
+
+    def _appended(self, key: str, before: list[Any], after: list[Any]) -> bool:
+        """Write further items into a list in brackets, if nothing else of it changes; return whether that was all."""
+        node = next((value for name, value in self._nodes() if name.value == key), None)
+        if not isinstance(node, yaml.SequenceNode) or not node.flow_style or after[: len(before)] != before:
+            return False
+        line, column = node.end_mark.line, node.end_mark.column - 1  # of the closing bracket
+        added = yaml.dump(
+            after[len(before) :], Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=10**6
+        )
+        text = self._lines[line]
+        inside = text[:column].rstrip()
+        separator = "" if not before or inside.endswith(",") else ", "
+        candidate = inside + separator + added.strip().removeprefix("[").removesuffix("]") + text[column:]
+        lines = [*self._lines[:line], candidate, *self._lines[line + 1 :]]
+        expected = {**self.data, key: after}
+        try:
+            if parse_yaml("".join(lines)) != expected:
+                return False
+        except CardError:
+            return False
+        self._lines, self.data = lines, expected
+        return True
 
     def _splice(
         self,
@@ -160,15 +188,15 @@ class FrontMatter:
         return [" " * column + line + self.newline for line in dump(value).removesuffix("\n").split("\n")]
 
     def _nodes(self) -> list[tuple[yaml.Node, yaml.Node]]:
-        root = yaml.compose("".join(self._lines), Loader=yaml.SafeLoader)
+        root = yaml.compose("".join(self._lines), Loader=Loader)
         return list(root.value) if isinstance(root, yaml.MappingNode) and not root.flow_style else []
 
     def _span(self, key: str) -> tuple[int, int]:
         """First line of a key and the line after its value; the end of the block for a new key."""
         nodes = self._nodes()
-        for place, (name, _) in enumerate(nodes):
+        for number, (name, _) in enumerate(nodes):
             if name.value == key:
-                after = nodes[place + 1][0].start_mark.line if place + 1 < len(nodes) else len(self._lines)
+                after = nodes[number + 1][0].start_mark.line if number + 1 < len(nodes) else len(self._lines)
                 return name.start_mark.line, self._trim(name.start_mark.line, after)
         return len(self._lines), len(self._lines)
 

@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from hf_datamap.errors import CardError
 from hf_datamap.publish.card.facts import Facts
 from hf_datamap.publish.card.frontmatter import FrontMatter
-from hf_datamap.publish.card.validate import LICENSES, refusals, size_category
+from hf_datamap.publish.card.validate import LICENSES, config_refusals, refusals, size_category
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -87,8 +88,13 @@ def update(
         terms: language and licence of the source; never override what the card says.
         kept: files per split of configurations that are in the repository without being listed in its card.
         dropped: names of configurations that go.
+
+    Raises:
+        CardError: what the card says of configurations has another form than the Hub's.
     """
     described = _accepted({**{key: facts.source[key] for key in TERMS if facts.source.get(key)}, **(terms or {})})
+    if wrong := config_refusals(front.data):
+        raise CardError(f"the card's YAML cannot be merged into: {'; '.join(wrong)}. Correct it first")
     licensed = "license" in front.data
     for key in TERMS:
         if key in described and key not in front.data and not (licensed and key.startswith("license")):

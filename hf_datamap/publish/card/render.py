@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from hf_datamap.data import columns
 from hf_datamap.engine.config import __version__
+from hf_datamap.engine.secrets import mask
 from hf_datamap.errors import CardError
 from hf_datamap.publish.card.escape import Safe, find_secret, markdown, name
 from hf_datamap.publish.card.facts import Facts
@@ -25,7 +26,7 @@ _SQL_SPLITS: Final = 3
 
 
 @dataclass(frozen=True)
-class Place:
+class CardTarget:
     """Where a card will stand, for its links.
 
     Attributes:
@@ -47,20 +48,25 @@ class Place:
 
 def template() -> str:
     """Return the card's template, ``model_card_template.md``."""
-    here = Path(__file__).parents[2]
-    for path in (here / "model_card_template.md", here.parent / "model_card_template.md"):
+    package = Path(__file__).parents[2]
+    for path in (package / "model_card_template.md", package.parent / "model_card_template.md"):
         if path.is_file():
             return path.read_text(encoding="utf-8")
-    raise CardError(f"model_card_template.md is missing beside {here}: reinstall hf_datamap")
+    raise CardError(f"model_card_template.md is missing beside {package}: reinstall hf_datamap")
 
 
-def sections(body: str) -> dict[str, str]:
+def map_folders(body: str) -> dict[str, str]:
     """Return the folder of each configuration that has a generated section in a card."""
     return dict(_BEGIN.findall(body))
 
 
-def section(facts: Facts, place: Place) -> str:
+def render_section(facts: Facts, target: CardTarget, licence: object = None) -> str:
     """Render the generated part of a card, markers included.
+
+    Args:
+        facts: what is known about the map.
+        target: where the card will stand.
+        licence: what the card says of the licence; None when it says nothing.
 
     Raises:
         CardError: a name cannot stand in a card, or the provenance holds what looks like a secret.
@@ -70,13 +76,14 @@ def section(facts: Facts, place: Place) -> str:
     rendered = _compiled().render(
         facts=facts,
         map=facts.data_map,
-        place=place,
+        target=target,
+        licence=None if licence in (None, [], "unknown") else licence,
         regions=columns,
-        links=_Links(facts, place),
+        links=_Links(facts, target),
         version=Safe(__version__),
     )
-    begin = f"<!-- hf_datamap:begin config={name(place.config)} folder={name(place.folder)} -->"
-    return f"{begin}\n{rendered.strip()}\n<!-- hf_datamap:end -->\n"
+    begin = f"<!-- hf_datamap:begin config={name(target.config)} folder={name(target.folder)} -->"
+    return f"{begin}\n{mask(rendered.strip())}\n<!-- hf_datamap:end -->\n"
 
 
 def merge(front: FrontMatter, generated: str, config: str, title: str) -> None:
@@ -93,11 +100,11 @@ def merge(front: FrontMatter, generated: str, config: str, title: str) -> None:
     """
     generated = generated.replace("\n", front.newline)
     lines, begins, ends = _markers(front.body)
-    here = [place for place, (_, owner) in enumerate(begins) if owner == config]
-    if len(here) > 1:
-        raise CardError(f"the card has {len(here)} hf_datamap sections for config {config!r}: remove all but one")
-    if here:
-        front.body = "".join(lines[: begins[here[0]][0]]) + generated + "".join(lines[ends[here[0]] + 1 :])
+    own = [number for number, (_, owner) in enumerate(begins) if owner == config]
+    if len(own) > 1:
+        raise CardError(f"the card has {len(own)} hf_datamap sections for config {config!r}: remove all but one")
+    if own:
+        front.body = "".join(lines[: begins[own[0]][0]]) + generated + "".join(lines[ends[own[0]] + 1 :])
         return
     body = front.body
     if not body.strip():
@@ -110,8 +117,8 @@ def merge(front: FrontMatter, generated: str, config: str, title: str) -> None:
 
 def space_of(front: FrontMatter, config: str) -> str | None:
     """Return the Space that a configuration's section links to, if any."""
-    found = _SPACE.search("".join(_own(front, config)[1]))
-    return found[1] if found else None
+    link = _SPACE.search("".join(_own(front, config)[1]))
+    return link[1] if link else None
 
 
 def link_space(front: FrontMatter, config: str, space: str) -> None:
@@ -146,7 +153,7 @@ def _own(front: FrontMatter, config: str) -> tuple[list[str], list[str], list[st
     return lines, [], []
 
 
-def strip(front: FrontMatter) -> None:
+def strip_sections(front: FrontMatter) -> None:
     """Take every generated section out of a card.
 
     Raises:
@@ -160,7 +167,7 @@ def strip(front: FrontMatter) -> None:
 def _markers(body: str) -> tuple[list[str], list[tuple[int, str]], list[int]]:
     """The lines of a body, where sections begin and for which configuration, and where they end."""
     lines = re.findall(r"[^\n]*\n|[^\n]+", body)
-    begins = [(i, found[1]) for i, line in enumerate(lines) if (found := _BEGIN.fullmatch(line))]
+    begins = [(i, marker[1]) for i, line in enumerate(lines) if (marker := _BEGIN.fullmatch(line))]
     ends = [i for i, line in enumerate(lines) if _END.fullmatch(line)]
     order = sorted([*((i, "begin") for i, _ in begins), *((i, "end") for i in ends)])
     if [kind for _, kind in order] != ["begin", "end"] * len(begins):
@@ -174,10 +181,10 @@ def _markers(body: str) -> tuple[list[str], list[tuple[int, str]], list[int]]:
 class _Links:
     """Addresses into the Hub; built from checked names, so safe as Markdown."""
 
-    def __init__(self, facts: Facts, place: Place) -> None:
-        self._place = place
-        self.repo = name(place.repo_id) if place.repo_id else None
-        self.config, self.splits = name(place.config), [name(split) for split in facts.splits]
+    def __init__(self, facts: Facts, target: CardTarget) -> None:
+        self._target = target
+        self.repo = name(target.repo_id) if target.repo_id else None
+        self.config, self.splits = name(target.config), [name(split) for split in facts.splits]
 
     def sql(self, condition: str, order: str) -> Safe:
         """Links that open the SQL console on the rows that meet a condition, one per split."""
@@ -188,8 +195,8 @@ class _Links:
         for split in self.splits[:_SQL_SPLITS]:
             table = split if split.isidentifier() else f'"{split}"'
             sql = quote(f"SELECT * FROM {table} {rest}", safe="")  # noqa: S608 - for the reader to run; checked names
-            place = f"{HUB}/datasets/{self.repo}/viewer/{self.config}/{split}"
-            links.append(f"[{split}]({place}?sql_console=true&sql={sql})")
+            address = f"{HUB}/datasets/{self.repo}/viewer/{self.config}/{split}"
+            links.append(f"[{split}]({address}?sql_console=true&sql={sql})")
         return Safe(", ".join(links))
 
     def region(self, region: str) -> Safe:
@@ -206,8 +213,8 @@ class _Links:
 
     def subset_of(self, region: str) -> Safe | None:
         """The curated configuration that holds a region, if one is published."""
-        found = [config for config, of in (self._place.subsets or {}).items() if of == region]
-        return name(found[0]) if found else None
+        configs = [config for config, of in (self._target.subsets or {}).items() if of == region]
+        return name(configs[0]) if configs else None
 
     def dataset(self, repo_id: str) -> Safe:
         """A link to a dataset."""
@@ -215,7 +222,7 @@ class _Links:
 
     def space(self) -> Safe:
         """The line that leads to the Space."""
-        return _space_link(str(self._place.space))
+        return _space_link(str(self._target.space))
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from hf_datamap.data.card_yaml import WordOfYaml11
 from hf_datamap.errors import CardError
 from hf_datamap.publish.card.frontmatter import FrontMatter
 
@@ -34,7 +35,7 @@ SIZES: Final = (
     "n>1T",
 )
 CREATORS: Final = frozenset(
-    ["found", "crowdsourced", "expert-generated", "machine-generated", "no-annotation", "other"]
+    ["refused", "crowdsourced", "expert-generated", "machine-generated", "no-annotation", "other"]
 )
 
 
@@ -43,7 +44,7 @@ def size_category(rows: int) -> str:
     return SIZES[min(max(len(str(max(rows, 1))) - 3, 0), len(SIZES) - 1)]
 
 
-def problems(card: str) -> list[str]:
+def card_problems(card: str) -> list[str]:
     """Return what makes the Hub refuse a dataset card, or a reader of it fail; empty when nothing does."""
     try:
         data = FrontMatter(card).data
@@ -54,7 +55,7 @@ def problems(card: str) -> list[str]:
 
 def refusals(data: Mapping[str, Any]) -> list[str]:
     """Return what makes the Hub refuse the YAML of a dataset card; empty when nothing does."""
-    return [*_texts(data), *_terms(data), *_configs(data)]
+    return [*_texts(data), *_terms(data), *config_refusals(data)]
 
 
 def _list(data: Mapping[str, Any], key: str) -> list[Any]:
@@ -65,10 +66,10 @@ def _list(data: Mapping[str, Any], key: str) -> list[Any]:
 def _texts(data: Mapping[str, Any]) -> list[str]:
     keys = ("license", "language", "tags", "size_categories", "task_categories", "annotations_creators")
     return [
-        f"{key}[{place}] must be a text, not {value!r}: put it in quotes"
+        f"{key}[{number}] must be a text, not {value!r}: put it in quotes"
         for key in keys
-        for place, value in enumerate(_list(data, key))
-        if not isinstance(value, str)
+        for number, value in enumerate(_list(data, key))
+        if not isinstance(value, str) or (key == "language" and isinstance(value, WordOfYaml11))
     ]
 
 
@@ -76,33 +77,36 @@ def _terms(data: Mapping[str, Any]) -> list[str]:
     def strings(key: str) -> list[str]:
         return [value for value in _list(data, key) if isinstance(value, str)]
 
-    found = [
+    refused = [
         f"license {value!r} is not one the Hub knows: use its identifier (for example mit, cc-by-4.0), or other with "
         "license_name"
         for value in strings("license")
         if value not in LICENSES
     ]
-    found += [f"language {value!r} must be in lower case" for value in strings("language") if value != value.lower()]
-    found += [f"a tag is longer than 100 characters: {value[:40]!r}…" for value in strings("tags") if len(value) > 100]
-    found += [f"size_categories has no {value!r}" for value in strings("size_categories") if value not in SIZES]
-    found += [f"annotations_creators has no {v!r}" for v in strings("annotations_creators") if v not in CREATORS]
-    return found
+    refused += [f"language {value!r} must be in lower case" for value in strings("language") if value != value.lower()]
+    refused += [
+        f"a tag is longer than 100 characters: {value[:40]!r}…" for value in strings("tags") if len(value) > 100
+    ]
+    refused += [f"size_categories has no {value!r}" for value in strings("size_categories") if value not in SIZES]
+    refused += [f"annotations_creators has no {v!r}" for v in strings("annotations_creators") if v not in CREATORS]
+    return refused
 
 
-def _configs(data: Mapping[str, Any]) -> list[str]:
-    found: list[str] = []
+def config_refusals(data: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the configurations that the YAML of a card lists; empty when nothing is."""
+    refused: list[str] = []
     if "dataset_info" in data and not isinstance(data["dataset_info"], dict | list):
-        found.append("dataset_info must be a mapping or a list of mappings")
+        refused.append("dataset_info must be a mapping or a list of mappings")
     configs = data.get("configs")
     if configs is None:
-        return found
+        return refused
     if not isinstance(configs, list) or not all(isinstance(item, dict) for item in configs):
-        return [*found, "configs must be a list of mappings"]
+        return [*refused, "configs must be a list of mappings"]
     names = [item.get("config_name") for item in configs]
     if not all(isinstance(name, str) for name in names):
-        found.append("every item of configs needs a config_name in text")
+        refused.append("every item of configs needs a config_name in text")
     elif len(set(names)) < len(names):
-        found.append(f"config names repeat: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+        refused.append(f"config names repeat: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
     if sum(bool(item.get("default")) for item in configs) > 1:
-        found.append("only one of configs can be the default")
-    return found
+        refused.append("only one of configs can be the default")
+    return refused

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from hf_datamap.scorers.constraints.english import ENGLISH, bullets
+from hf_datamap.scorers.constraints.english import ENGLISH, bullets, has_sections
 from hf_datamap.scorers.constraints.japanese import JAPANESE
 from hf_datamap.scorers.constraints.kinds import (
     AT_LEAST,
@@ -26,7 +26,7 @@ from hf_datamap.scorers.constraints.kinds import (
     string,
 )
 from hf_datamap.scorers.constraints.patterns import compile_pattern
-from hf_datamap.scorers.constraints.text import View
+from hf_datamap.scorers.constraints.text import ResponseView
 
 CHINESE: Final = Registry()
 
@@ -100,14 +100,13 @@ def _number_sentences(num_sentences: int, relation: str) -> Check:
     string("first_word"),
 )
 def _nth_paragraph_first_word(num_paragraphs: int, nth_paragraph: int, first_word: str) -> Check:
-    wanted = first_word.strip().lower()
+    expected = first_word.strip().lower()
 
-    def check(view: View) -> bool:
-        paragraphs = [part.strip() for part in view.lower.split("\n\n")]
-        if nth_paragraph > num_paragraphs or sum(map(bool, paragraphs)) != num_paragraphs:
+    def check(view: ResponseView) -> bool:
+        paragraphs = [part.strip() for part in view.lower.split("\n\n") if part.strip()]
+        if nth_paragraph > num_paragraphs or len(paragraphs) != num_paragraphs:
             return False
-        # The count leaves empty paragraphs out, the position does not: as in IFEval.
-        return paragraphs[nth_paragraph - 1].lstrip(_OPENING).startswith(wanted)
+        return paragraphs[nth_paragraph - 1].lstrip(_OPENING).startswith(expected)
 
     return check
 
@@ -115,7 +114,7 @@ def _nth_paragraph_first_word(num_paragraphs: int, nth_paragraph: int, first_wor
 @CHINESE.add("detectable_content:number_placeholders", integer("num_placeholders"))
 def _number_placeholders(num_placeholders: int) -> Check:
     enough = ENGLISH["detectable_content:number_placeholders"].make(num_placeholders)
-    return lambda view: enough(View(view.text.translate(_BRACKETS)))
+    return lambda view: enough(ResponseView(view.text.translate(_BRACKETS)))
 
 
 @CHINESE.add("detectable_format:number_bullet_lists", integer("num_bullets"))
@@ -131,7 +130,7 @@ def _number_numbered_lists(num_items: int) -> Check:
 @CHINESE.add("detectable_format:multiple_sections", string("section_spliter"), integer("num_sections"))
 def _multiple_sections(section_spliter: str, num_sections: int) -> Check:
     pattern = compile_pattern(re.escape(section_spliter.strip()), _SECTION)
-    return lambda view: sum(1 for _ in pattern.guard(view.text).finditer(view.text)) >= num_sections
+    return has_sections(pattern, num_sections)
 
 
 @CHINESE.add("startend:end_checker", string("end_phrase"))
@@ -150,7 +149,7 @@ def _no_comma() -> Check:
     return lambda view: not {",", "，"}.intersection(view.text)
 
 
-def _characters(view: View) -> int:
+def _characters(view: ResponseView) -> int:
     return sum(1 for _ in _CHARACTER.finditer(view.text))
 
 

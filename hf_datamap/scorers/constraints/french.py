@@ -1,7 +1,7 @@
 """M-IFEval's kinds of constraints for French text (Dussolle et al. 2025, arXiv 2502.04688).
 
-Written from the published rules; no published verdicts were at hand to check them against. Most are IFEval's with
-French names for the comparisons; sentences are counted by the English rules with French abbreviations.
+Most are IFEval's with French names for the comparisons. Sentences are counted by the English rules with French
+abbreviations.
 """
 
 from __future__ import annotations
@@ -12,19 +12,13 @@ from typing import Final
 
 from hf_datamap.scorers.constraints.english import ENGLISH
 from hf_datamap.scorers.constraints.kinds import Check, Parameter, Registry, compare, integer, string
-from hf_datamap.scorers.constraints.sentences import ABBREVIATIONS, count_sentences
-from hf_datamap.scorers.constraints.text import View
+from hf_datamap.scorers.constraints.sentences import FRENCH_ABBREVIATIONS, count_sentences
+from hf_datamap.scorers.constraints.text import ResponseView
 
 FRENCH: Final = Registry()
 
 _RELATIONS: Final = ("moins de", "au moins")
 _ANSWERS: Final = ("Oui.", "Non.", "Peut-être.")
-_ABBREVIATIONS: Final = ABBREVIATIONS | frozenset(
-    """
-    mme mlle dre drs dres pr cap etc cf rép i.e c.-à-d ex e.g apr av j.c j.-c a.d env janv fév mar avr juil déc p.v tél
-    adj q.v resp tel vol nb n.b p.s ps p.p.s p.-s p-s svp
-    """.split()  # noqa: SIM905 - a list of forty quoted words would hide the words
-)
 _INFORMAL: Final = re.compile(r"\b(?:tu|te|t'|toi|ton|ta|tes)\b", re.IGNORECASE)
 _ACCENTS: Final = frozenset("àáâãäåçèéêëìíîïñòóôõöùúûüýÿÀÁÂÃÄÅÇÈÉÊËÌÍÎÏÑÒÓÔÕÖÙÚÛÜÝ")
 _DIGIT: Final = re.compile(r"\d")
@@ -60,7 +54,7 @@ FRENCH.borrow(
 @FRENCH.add("length_constraints:number_sentences", integer("num_sentences"), Parameter("relation", "str", _RELATIONS))
 def _number_sentences(num_sentences: int, relation: str) -> Check:
     fits = compare(num_sentences, relation)
-    return lambda view: fits(count_sentences(view.text, _ABBREVIATIONS))
+    return lambda view: fits(count_sentences(view.text, FRENCH_ABBREVIATIONS))
 
 
 @FRENCH.add("detectable_format:constrained_response")
@@ -75,7 +69,7 @@ def _title() -> Check:
 
 @FRENCH.add("startend:quotation")
 def _quotation() -> Check:
-    def check(view: View) -> bool:
+    def check(view: ResponseView) -> bool:
         return len(view.stripped) > 1 and view.stripped[0] + view.stripped[-1] in {'""', "''", "«»"}
 
     return check
@@ -83,12 +77,12 @@ def _quotation() -> Check:
 
 @FRENCH.add("change_case:french_capital")
 def _french_capital() -> Check:
-    return lambda view: view.text.isupper() and view.language == "fr"
+    return lambda view: view.text.isupper() and view.is_in_language("fr")
 
 
 @FRENCH.add("change_case:french_lowercase")
 def _french_lowercase() -> Check:
-    return lambda view: view.text.islower() and view.language == "fr"
+    return lambda view: view.text.islower() and view.is_in_language("fr")
 
 
 @FRENCH.add("special_character:ethel_or_cedilla", string("forbidden_char"))
@@ -103,7 +97,7 @@ def _no_accents() -> Check:
 
 @FRENCH.add("special_character:accents", Parameter("word_to_accentuate", "dict[str, str]"))
 def _accents(word_to_accentuate: dict[str, str]) -> Check:
-    def check(view: View) -> bool:
+    def check(view: ResponseView) -> bool:
         return all(word_to_accentuate.get(_bare(word), word) == word for word in _WORD.findall(view.lower))
 
     return check

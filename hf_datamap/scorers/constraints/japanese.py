@@ -1,21 +1,22 @@
 """M-IFEval's kinds of constraints for Japanese text (Dussolle et al. 2025, arXiv 2502.04688).
 
-Written from the published rules; no published verdicts were at hand to check them against. Two differences, because
-M-IFEval asks a morphological analyser (janome): keywords are looked for as plain text, not as whole tokens, and
-``detectable_format:nominal_ending``, which needs parts of speech, is not there.
+M-IFEval asks a morphological analyser (janome) for words and their parts of speech. Here keywords are looked for as
+plain text, not as whole tokens, and a nominal ending is recognised by the characters before the full stop.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from pathlib import Path
 from typing import Final
 
 from hf_datamap.errors import RowError
-from hf_datamap.scorers.constraints.english import ENGLISH, bullets
+from hf_datamap.scorers.constraints.english import ENGLISH, bullets, has_sections
 from hf_datamap.scorers.constraints.kinds import Check, Parameter, Registry, compare, integer, string, strings
 from hf_datamap.scorers.constraints.patterns import compile_pattern
-from hf_datamap.scorers.constraints.text import View
+from hf_datamap.scorers.constraints.text import ResponseView
+from hf_datamap.scorers.constraints.words import load_word_lists
 
 JAPANESE: Final = Registry()
 
@@ -24,7 +25,17 @@ _ANSWERS: Final = ("はい、そうです。", "いいえ、違います。", "�
 _POSTSCRIPTS: Final = {"P.S.": r"p\.\s?s\.", "P.P.S": r"p\.\s?p\.\s?s"}
 _PROTECTED: Final = re.compile(r"「[^「」]*」|\([^()]*\)")
 _END: Final = re.compile(r"[。！？]")
+_SENTENCE_END: Final = re.compile(r"[。！？]+")
+#: Verbs, adjectives and particles end in hiragana; a last character of any other script is one of a noun.
+_NOUN_LETTER: Final = re.compile(r"[\u4e00-\u9faf々〇ァ-ヺー0-9０-９A-Za-zＡ-Ｚａ-ｚ]\Z")
+_NOUNS: Final = load_word_lists(Path(__file__).parent / "word_lists" / "japanese.yaml")
+#: Nouns in hiragana; adjectives with the ending that makes them nouns; and stems of verbs, which end no sentence.
+_HIRAGANA_NOUN: Final = re.compile(
+    rf"(?:{'|'.join(_NOUNS['hiragana_nouns'] + _NOUNS['nouns_in_i'])}"
+    r"|[\u4e00-\u9faf](?:[まらばさかたわがざ]?[りきみちびぎ]|れ|し?さ|つ))\Z"
+)
 _MARK: Final = re.compile(r"[。!?]")
+_SECTION: Final = r"\s?第[\d０-９]+{}\s?"
 _NUMBERED: Final = re.compile(r"\d+\.\s")
 _HIGHLIGHT: Final = re.compile(r"《([^\n《》]*)》")
 _KANJI: Final = re.compile(r"[\u4e00-\u9faf]")
@@ -94,13 +105,27 @@ def _number_letters(num_letters: int, relation: str) -> Check:
     string("first_word"),
 )
 def _nth_paragraph_first_word(num_paragraphs: int, nth_paragraph: int, first_word: str) -> Check:
-    wanted = first_word.lower()
+    expected = first_word.lower()
 
-    def check(view: View) -> bool:
+    def check(view: ResponseView) -> bool:
+        paragraphs = [part.strip() for part in view.text.split("\n\n") if part.strip()]
+        if nth_paragraph > num_paragraphs or len(paragraphs) != num_paragraphs:
+            return False
+        return paragraphs[nth_paragraph - 1].lstrip("「").lstrip("『").startswith(expected)
+
+    return check
+
+
+@JAPANESE.as_published("length_constraints:nth_paragraph_first_word")
+def _published_paragraph_first_word(num_paragraphs: int, nth_paragraph: int, first_word: str) -> Check:
+    expected = first_word.lower()
+
+    def check(view: ResponseView) -> bool:
         paragraphs = view.text.split("\n\n")
         if nth_paragraph > num_paragraphs or sum(1 for part in paragraphs if part.strip()) != num_paragraphs:
             return False
-        return paragraphs[nth_paragraph - 1].strip().lstrip("「").lstrip("『").startswith(wanted)
+        # The count leaves blank paragraphs out, the position does not.
+        return paragraphs[nth_paragraph - 1].strip().lstrip("「").lstrip("『").startswith(expected)
 
     return check
 
@@ -127,6 +152,16 @@ def _constrained_response() -> Check:
     return lambda view: any(answer in view.text for answer in _ANSWERS)
 
 
+@JAPANESE.add("detectable_format:nominal_ending", integer("count"))
+def _nominal_ending(count: int) -> Check:
+    def check(view: ResponseView) -> bool:
+        # Quoted speech does not count, as published.
+        text = _without(_without(view.text, "「", "」"), "『", "』")
+        return sum(map(_ends_in_noun, _SENTENCE_END.split(text)[:-1])) >= count
+
+    return check
+
+
 @JAPANESE.add("detectable_format:number_highlighted_sections", integer("num_highlights"))
 def _number_highlighted_sections(num_highlights: int) -> Check:
     return lambda view: sum(1 for inside in _HIGHLIGHT.findall(view.text) if inside.strip()) >= num_highlights
@@ -134,8 +169,12 @@ def _number_highlighted_sections(num_highlights: int) -> Check:
 
 @JAPANESE.add("detectable_format:multiple_sections", string("section_spliter"), integer("num_sections"))
 def _multiple_sections(section_spliter: str, num_sections: int) -> Check:
-    pattern = compile_pattern(section_spliter.strip(), r"\s?第[\d０-９]+{}\s?", flags=0)
-    return lambda view: len(pattern.guard(view.text).split(view.text)) - 1 >= num_sections
+    return has_sections(compile_pattern(re.escape(section_spliter.strip()), _SECTION, flags=0), num_sections)
+
+
+@JAPANESE.as_published("detectable_format:multiple_sections", is_pattern=True)
+def _multiple_section_patterns(section_spliter: str, num_sections: int) -> Check:
+    return has_sections(compile_pattern(section_spliter.strip(), _SECTION, flags=0), num_sections)
 
 
 @JAPANESE.add("detectable_format:title")
@@ -156,7 +195,7 @@ def _end_checker(end_phrase: str) -> Check:
 
 @JAPANESE.add("startend:sentence_unified_end", string("ending"))
 def _sentence_unified_end(ending: str) -> Check:
-    def check(view: View) -> bool:
+    def check(view: ResponseView) -> bool:
         spoken = _without(_without(view.text, "「", "」"), "『", "』")
         return all(sentence.endswith(ending) for sentence in _END.split(spoken) if sentence)
 
@@ -231,6 +270,11 @@ def _without(text: str, opening: str, closing: str) -> str:
             at = end + 1
         lines.append("".join(kept) + line[at:])
     return "\n".join(lines)
+
+
+def _ends_in_noun(sentence: str) -> bool:
+    """Return whether the last word before a full stop is a noun, judged by its script and a list of hiragana nouns."""
+    return bool(_NOUN_LETTER.search(sentence) or _HIRAGANA_NOUN.search(sentence))
 
 
 def _has_title(line: str) -> bool:

@@ -1,4 +1,4 @@
-"""What kinds of constraints there are: ids, parameters, and how a constraint of a row becomes a check."""
+"""Kinds of constraints: their ids and parameters, and how a constraint of a row becomes a check."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from hf_datamap.errors import RowError
-from hf_datamap.scorers.constraints.text import View
+from hf_datamap.scorers.constraints.text import ResponseView
 
-Check: TypeAlias = Callable[[View], bool]
+Check: TypeAlias = Callable[[ResponseView], bool]
+#: ``repaired`` checks what the instruction says; ``published`` repeats the verdicts of the published checker, its
+#: known defects included. docs/constraints.md lists where they differ.
+Behaviour: TypeAlias = Literal["repaired", "published"]
 Value: TypeAlias = int | str | list[str] | dict[str, str]
 
 LESS_THAN: Final = "less than"
 AT_LEAST: Final = "at least"
-#: What the comparison of a count with a threshold is called, in every language.
+#: The names of comparisons of a count with a threshold, in every language.
 COMPARISONS: Final[Mapping[str, Callable[[int], Callable[[int], bool]]]] = {
     LESS_THAN: lambda threshold: threshold.__gt__,
     AT_LEAST: lambda threshold: threshold.__le__,
@@ -74,36 +77,59 @@ class Parameter:
         return items
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Kind:
     """A kind of constraint.
 
     Attributes:
-        id: the IFEval instruction id, without a language prefix.
+        id: the published instruction id, without a language prefix.
         parameters: its keyword arguments, all required.
         make: builds the check from them.
+        make_published: builds a check that repeats the published verdicts where these are known to be wrong; None
+            where there is no difference.
+        is_pattern: whether the published check takes an argument as a regular expression.
     """
 
     id: str
     parameters: tuple[Parameter, ...]
     make: Callable[..., Check]
+    make_published: Callable[..., Check] | None = None
+    is_pattern: bool = False
 
-    def compile(self, kwargs: Mapping[str, Any]) -> Check:
+    def __repr__(self) -> str:
+        return f"Kind({self.id!r}, {_list_parameters({parameter.name: parameter for parameter in self.parameters})})"
+
+    def compile(
+        self, kwargs: Mapping[str, Any], *, behaviour: Behaviour = "repaired", upstream_regex: bool = False
+    ) -> Check:
         """Build the check of one constraint.
 
         Args:
             kwargs: keyword arguments; nulls count as absent.
+            behaviour: whether to check what the instruction says or to repeat the published verdicts.
+            upstream_regex: whether arguments are regular expressions where the published check takes them so.
 
         Raises:
             RowError: an argument is unknown, missing or wrong.
         """
+        values = self._read(kwargs)
+        published = behaviour == "published" or (upstream_regex and self.is_pattern)
+        make = self.make_published if published and self.make_published else self.make
+        try:
+            return make(**values)
+        except RowError as error:
+            raise RowError(f"constraint {self.id!r}: {error}") from None
+
+    def _read(self, kwargs: Mapping[str, Any]) -> dict[str, Value]:
+        """Check names and types of keyword arguments."""
         known = {parameter.name: parameter for parameter in self.parameters}
+        takes = _list_parameters(known)
         given = {name: value for name, value in kwargs.items() if value is not None}
         if unknown := [name for name in given if name not in known]:
-            raise RowError(f"constraint {self.id!r} takes no argument {unknown[0]!r}; it takes {_listed(known)}")
+            raise RowError(f"constraint {self.id!r} takes no argument {unknown[0]!r}; it takes {takes}")
         if missing := [name for name in known if name not in given]:
-            raise RowError(f"constraint {self.id!r} lacks its argument {missing[0]!r}; it takes {_listed(known)}")
-        values = {}
+            raise RowError(f"constraint {self.id!r} lacks its argument {missing[0]!r}; it takes {takes}")
+        values: dict[str, Value] = {}
         for name, value in given.items():
             try:
                 values[name] = known[name].read(value)
@@ -111,27 +137,24 @@ class Kind:
                 shown = repr(value)
                 shown = shown if len(shown) <= 80 else shown[:77] + "..."
                 raise RowError(f"constraint {self.id!r}: argument {name!r} must be {error}, not {shown}") from None
-        try:
-            return self.make(**values)
-        except RowError as error:
-            raise RowError(f"constraint {self.id!r}: {error}") from None
+        return values
 
 
-def _listed(names: Mapping[str, Parameter]) -> str:
+def _list_parameters(names: Mapping[str, Parameter]) -> str:
     return ", ".join(f"{name!r} ({parameter.type})" for name, parameter in names.items()) or "none"
 
 
 class Registry(dict[str, Kind]):
-    """Kinds by id; filled by decorating the function that builds a check."""
+    """Kinds by id. Decorating the function that builds a check adds its kind."""
 
     def borrow(self, other: Registry, kind_ids: Iterable[str], *unused: Parameter, relations: tuple[str, ...]) -> None:
-        """Take over kinds of another language, with this one's names for comparisons.
+        """Take over kinds of another language, with this language's names for comparisons.
 
         Args:
-            other: where to take them from.
-            kind_ids: which.
-            unused: parameters that they have in this language but that change nothing.
-            relations: what comparisons are called.
+            other: the registry of the other language.
+            kind_ids: the kinds to take over.
+            unused: parameters that the kinds have in this language only, and that change nothing.
+            relations: the names of comparisons.
         """
         for kind_id in kind_ids:
             kind = other[kind_id]
@@ -139,13 +162,31 @@ class Registry(dict[str, Kind]):
                 replace(parameter, choices=relations) if parameter.choices else parameter
                 for parameter in kind.parameters
             )
-            self[kind_id] = Kind(kind_id, own + unused, _ignoring(kind.make, unused) if unused else kind.make)
+            published = kind.make_published
+            self[kind_id] = Kind(
+                kind_id,
+                own + unused,
+                _ignoring(kind.make, unused) if unused else kind.make,
+                _ignoring(published, unused) if unused and published else published,
+                kind.is_pattern,
+            )
 
     def add(self, kind_id: str, *parameters: Parameter) -> Callable[[Callable[..., Check]], Callable[..., Check]]:
         """Register the decorated function as the maker of ``kind_id``."""
 
         def register(make: Callable[..., Check]) -> Callable[..., Check]:
             self[kind_id] = Kind(kind_id, parameters, make)
+            return make
+
+        return register
+
+    def as_published(
+        self, kind_id: str, *, is_pattern: bool = False
+    ) -> Callable[[Callable[..., Check]], Callable[..., Check]]:
+        """Register the decorated function as the maker of checks that repeat the published verdicts of ``kind_id``."""
+
+        def register(make: Callable[..., Check]) -> Callable[..., Check]:
+            self[kind_id] = replace(self[kind_id], make_published=make, is_pattern=is_pattern)
             return make
 
         return register

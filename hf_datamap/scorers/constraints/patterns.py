@@ -1,4 +1,7 @@
-"""Regular expressions that come with the data: IFEval takes keywords as patterns, and dataset text is hostile."""
+"""Search patterns that come with the data: literal keywords, and the regular expressions that IFEval takes them for.
+
+Dataset text is hostile: an expression that could take exponential time is refused.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from typing import Final
 from hf_datamap.errors import RowError
 
 _SPECIAL: Final = frozenset("\\.^$*+?{}[]|()")
-# Steps a search may take in the worst case: about a second.
+# How many steps a search may take in the worst case: about a second's worth.
 _STEPS: Final = 10**8
-# What a pattern is made of, as far as it matters here.
+# The parts of a pattern that decide how long a search takes.
 _ITEM: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d*(?:,\d*)?\}|\(\?P=|.", re.DOTALL)
 _BOUNDS: Final = re.compile(r"\{\d*(?:,\d*)?\}")
 _CROSSES_LINES: Final = re.compile(r"\\[sWDn]|\[\^|\n|\(\?[a-zA-Z]*s")
@@ -27,7 +30,7 @@ class Pattern:
 
     Attributes:
         source: the text given.
-        literal: the text in lower case when it holds nothing special and is ASCII, else None.
+        literal: the text in lower case when it is ASCII and is to be found as it is, else None.
         regex: the compiled pattern.
         repeats: how many repeats of open length it holds.
         branches: how many optional parts and alternatives inside groups it holds.
@@ -71,22 +74,41 @@ def compile_pattern(source: str, template: str = "{}", flags: int = re.IGNORECAS
     Raises:
         RowError: it is malformed, or could take exponential time.
     """
-    repeats, branches = _choices(source)
+    repeats, branches = _count_choices(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             regex = re.compile(template.replace("{}", source), flags)
     except (re.error, RecursionError, OverflowError) as error:
         raise RowError(
-            f"{_short(source)} is not a valid pattern: {error}. Keywords are regular expressions; escape special "
-            "characters with a backslash"
+            f"{_short(source)} is not a valid pattern: {error}. With upstream_regex=True keywords are regular "
+            "expressions; escape special characters with a backslash, or leave the option out"
         ) from None
     literal = source.lower() if is_literal(source) and source.isascii() else None
     return Pattern(source, literal, regex, repeats, branches)
 
 
-def _choices(source: str) -> tuple[int, int]:
-    """Count repeats of open length, and other choices a search may have to take back; refuse too many."""
+@lru_cache(maxsize=4096)
+def compile_literal(text: str, *, whole_word: bool = False) -> Pattern:
+    """Compile a pattern that finds ``text`` as it is, ignoring case.
+
+    Args:
+        text: what to find.
+        whole_word: whether a letter or digit at its ends must not be followed, or preceded, by another one. Unlike
+            word boundaries in a regular expression this finds ``c++`` too.
+    """
+    before = r"(?<!\w)" if whole_word and _is_word(text[0]) else ""
+    after = r"(?!\w)" if whole_word and _is_word(text[-1]) else ""
+    regex = re.compile(before + re.escape(text) + after, re.IGNORECASE)
+    return Pattern(text, text.lower() if text.isascii() else None, regex, 0, 0)
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def _count_choices(source: str) -> tuple[int, int]:
+    """Count repeats of open length and other choices that a search may have to undo; refuse too many."""
     if is_literal(source):
         return 0, 0
     items = _ITEM.findall(source)

@@ -9,12 +9,17 @@ no download.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
+
+from hf_datamap.scorers.constraints.words import load_word_lists
 
 # How far before a word the start of its line is looked for.
 _INDENT: Final = 40
 _CLOSERS: Final = "\"')]}"
+_CLOSING: Final = re.compile(r"[\"')\]}]+(?=\s|--|\Z)")
 
 # A stretch without white space that holds a full stop, question or exclamation mark. Possessive, and tried only at
 # the start of a stretch, so that it stays linear on hostile text.
@@ -30,27 +35,15 @@ _TOKEN: Final = re.compile(
 )
 _NUMBER: Final = re.compile(r"-?[.,]?\d[\d,.-]*")
 
+_WORD_LISTS: Final = load_word_lists(Path(__file__).parent / "word_lists" / "sentences.yaml")
 #: Words that keep their full stop inside a sentence.
-ABBREVIATIONS: Final = frozenset(
-    """
-    mr mrs ms dr prof st sr jr gen lt col maj adm sen rep reps messrs inc co corp ltd bros cie vs ave ct ft mg yr
-    ph.d jan feb aug sep sept oct nov dec tues wed fri ala ariz calif colo conn fla ga ill kan ky mich minn okla ore
-    pa tenn va vt wash wis
-    """.split()  # noqa: SIM905 - a list of seventy quoted words would hide the words
-)
+ABBREVIATIONS: Final = frozenset(_WORD_LISTS["abbreviations"])
+FRENCH_ABBREVIATIONS: Final = ABBREVIATIONS | frozenset(_WORD_LISTS["french_abbreviations"])
+#: Capitalised words that open a new sentence even after an abbreviation or an ellipsis.
+_OPENERS: Final = frozenset(_WORD_LISTS["sentence_openers"])
 # Letters and dots, "U.S.", but not what usually ends a clause; and letters that are more often an initial than a label.
 _DOTTED: Final = re.compile(r"(?!(?:e\.g|i\.e|(?:p\.)+s|n\.b)$)[a-z](?:\.[a-z])+")
 _INITIALS: Final = frozenset("cdefghklmnprstvw")
-
-#: Capitalised words that open a new sentence even after an abbreviation or an ellipsis.
-_OPENERS: Final = frozenset(
-    """
-    the this these that those there then thus though although he she it they we you its their his her in if when
-    while since so some both but yet nor not however instead indeed moreover meanwhile nevertheless nonetheless
-    despite under similarly many even according separately except remember because after before once during within
-    without also perhaps maybe finally therefore here where what who why how
-    """.split()  # noqa: SIM905
-)
 
 
 def count_sentences(text: str, abbreviations: frozenset[str] = ABBREVIATIONS) -> int:
@@ -60,7 +53,26 @@ def count_sentences(text: str, abbreviations: frozenset[str] = ABBREVIATIONS) ->
         text: any text; without a visible character it has no sentence.
         abbreviations: words, in lower case, that keep their full stop inside a sentence.
     """
-    breaks = last = 0
+    ends = list(_sentence_ends(text, abbreviations))
+    rest = text[ends[-1] :] if ends else text
+    # Closing quotes and brackets after the last mark belong to its sentence.
+    return len(ends) + bool(rest.strip().strip(_CLOSERS if ends else ""))
+
+
+def split_sentences(text: str, abbreviations: frozenset[str] = ABBREVIATIONS) -> list[str]:
+    """Split ``text`` into sentences, without white space around them, by the rules of `count_sentences`."""
+    sentences, start = [], 0
+    for end in _sentence_ends(text, abbreviations):
+        closers = _CLOSING.match(text, end)
+        end_of_sentence = closers.end() if closers else end
+        sentences.append(text[start:end_of_sentence].strip())
+        start = end_of_sentence
+    sentences.append(text[start:].strip())
+    return [sentence for sentence in sentences if sentence]
+
+
+def _sentence_ends(text: str, abbreviations: frozenset[str]) -> Iterator[int]:
+    """Yield the position after each mark that ends a sentence."""
     for stretch in _STRETCH.finditer(text):
         chunk, follower = stretch.group(), stretch.group(1)
         if follower and chunk[-1] in ".?!":
@@ -74,10 +86,7 @@ def count_sentences(text: str, abbreviations: frozenset[str] = ABBREVIATIONS) ->
         else:
             ends = _ends_sentence(text, stretch.start(), stretch.start() + mark + 1, abbreviations)
         if ends:
-            breaks += 1
-            last = stretch.start() + mark + 1
-    # Closing quotes and brackets after the last mark belong to its sentence.
-    return breaks + bool(text[last:].strip().strip(_CLOSERS if breaks else ""))
+            yield stretch.start() + mark + 1
 
 
 def _last_mark(chunk: str) -> int:

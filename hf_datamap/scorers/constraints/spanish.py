@@ -14,11 +14,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
-from hf_datamap.scorers.constraints.english import ENGLISH, bullets
+from hf_datamap.scorers.constraints.english import ENGLISH, bare_word, bullets
 from hf_datamap.scorers.constraints.kinds import Check, Parameter, Registry, compare, integer, string
-from hf_datamap.scorers.constraints.patterns import compile_pattern
+from hf_datamap.scorers.constraints.patterns import compile_literal, compile_pattern
 from hf_datamap.scorers.constraints.sentences import count_sentences
-from hf_datamap.scorers.constraints.text import View
+from hf_datamap.scorers.constraints.text import ResponseView
 
 SPANISH: Final = Registry()
 
@@ -78,7 +78,7 @@ def _number_sentences(num_sentences: int, relation: str) -> Check:
 def _number_words(num_words: int, relation: str) -> Check:
     fits = compare(num_words, relation)
 
-    def check(view: View) -> bool:
+    def check(view: ResponseView) -> bool:
         text = _LIST_NUMBER.sub("", view.text)
         return fits(len(_words(text)) + len(_SPACE_TOKEN.findall(text)))
 
@@ -117,18 +117,18 @@ def _exclamation_marks() -> Check:
 
 @SPANISH.add("change_case:spanish_capital")
 def _spanish_capital() -> Check:
-    return lambda view: view.text.isupper() and view.language == "es"
+    return lambda view: view.text.isupper() and view.is_in_language("es")
 
 
 @SPANISH.add("change_case:spanish_lowercase")
 def _spanish_lowercase() -> Check:
-    return lambda view: view.text.islower() and view.language == "es"
+    return lambda view: view.text.islower() and view.is_in_language("es")
 
 
 @SPANISH.add("detectable_content:postscript", string("postscript_marker"))
 def _postscript(postscript_marker: str) -> Check:
     marker = postscript_marker.strip()
-    pattern = compile_pattern(r"p\.\s?d\." if marker == "P.D." else marker.lower(), flags=re.MULTILINE)
+    pattern = compile_pattern(r"p\.\s?d\.") if marker == "P.D." else compile_literal(marker)
     return lambda view: pattern.guard(view.lower).search(view.lower) is not None
 
 
@@ -141,7 +141,7 @@ def _number_bullet_lists(num_bullets: int) -> Check:
 def _end_checker(end_phrase: str) -> Check:
     end = end_phrase.strip().lower()
 
-    def check(view: View) -> bool:
+    def check(view: ResponseView) -> bool:
         # M-IFEval takes "Un saludo." for "Un saludo".
         value = view.stripped.strip('"').lower()
         return value.endswith(end) or value.rstrip(".,;:!?*_ ").endswith(end)
@@ -156,15 +156,30 @@ def _end_checker(end_phrase: str) -> Check:
     string("first_word"),
 )
 def _nth_paragraph_first_word(num_paragraphs: int, nth_paragraph: int, first_word: str) -> Check:
-    wanted = first_word.lower().split()
+    expected = first_word.lower().split()
 
-    def check(view: View) -> bool:
-        paragraphs = view.text.split("\n\n")
-        filled = sum(1 for paragraph in paragraphs if paragraph.strip())
-        if filled != num_paragraphs or nth_paragraph > len(paragraphs):
+    def check(view: ResponseView) -> bool:
+        paragraphs = [paragraph for paragraph in view.text.split("\n\n") if paragraph.strip()]
+        if len(paragraphs) != num_paragraphs or nth_paragraph > num_paragraphs:
             return False
-        words = paragraphs[nth_paragraph - 1].lower().split(maxsplit=len(wanted))[: len(wanted)]
-        return [re.split(r"[.,?!'\"]", word.lstrip("'").lstrip('"'), maxsplit=1)[0] for word in words] == wanted
+        words = paragraphs[nth_paragraph - 1].split(maxsplit=len(expected))[: len(expected)]
+        return list(map(bare_word, words)) == expected
+
+    return check
+
+
+@SPANISH.as_published("length_constraints:nth_paragraph_first_word")
+def _published_paragraph_first_word(num_paragraphs: int, nth_paragraph: int, first_word: str) -> Check:
+    expected = first_word.lower().split()
+
+    def check(view: ResponseView) -> bool:
+        paragraphs = view.text.split("\n\n")
+        # The count leaves blank paragraphs out, the position does not.
+        count = sum(1 for paragraph in paragraphs if paragraph.strip())
+        if count != num_paragraphs or nth_paragraph > len(paragraphs):
+            return False
+        words = paragraphs[nth_paragraph - 1].split(maxsplit=len(expected))[: len(expected)]
+        return list(map(bare_word, words)) == expected
 
     return check
 

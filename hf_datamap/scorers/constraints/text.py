@@ -1,4 +1,4 @@
-"""A response as the checks see it: each fact about it is worked out once, on first use."""
+"""A response as the checks see it: each property is computed on first use and then kept."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Final
 
-from hf_datamap.scorers.constraints.language import detect
-from hf_datamap.scorers.constraints.sentences import count_sentences
+from hf_datamap.scorers.constraints.language import detect_language, is_in_language
+from hf_datamap.scorers.constraints.sentences import count_sentences, split_sentences
 
 _WORD: Final = re.compile(r"\w+")
 # Pieces of text between the separators of the Penn Treebank word convention that IFEval counts capitals by.
@@ -18,7 +18,7 @@ _CLITIC: Final = re.compile(r"(.*[^'])('[sSmMdD]|'ll|'LL|'re|'RE|'ve|'VE|n't|N'T
 _TWO_IN_ONE: Final = re.compile(r"\b(?:CANNOT|GIMME|GONNA|GOTTA|LEMME|WANNA)\b")
 
 
-class View:
+class ResponseView:
     """One variant of a response.
 
     Args:
@@ -40,7 +40,7 @@ class View:
 
     @cached_property
     def ascii(self) -> bool:
-        """Whether lower case is all there is to ignoring case."""
+        """Whether the text is ASCII, so that comparing in lower case is the same as ignoring case."""
         return self.text.isascii()
 
     @cached_property
@@ -54,6 +54,11 @@ class View:
         return len(_WORD.findall(self.text))
 
     @cached_property
+    def sentence_list(self) -> list[str]:
+        """The sentences, by English rules."""
+        return split_sentences(self.text)
+
+    @cached_property
     def sentences(self) -> int:
         """How many sentences there are, by English rules."""
         return count_sentences(self.text)
@@ -65,8 +70,12 @@ class View:
 
     @cached_property
     def language(self) -> str | None:
-        """The ISO 639-1 code of its language, None for text without a letter."""
-        return detect(self.text)
+        """The ISO 639-1 code of its most likely language, None for text without a letter."""
+        return detect_language(self.text)
+
+    def is_in_language(self, code: str) -> bool:
+        """Return whether the text can be in the language with this ISO 639-1 code; see `language.is_in_language`."""
+        return is_in_language(self.text, code)
 
 
 def _capitals(piece: str) -> int:
@@ -80,7 +89,7 @@ def _capitals(piece: str) -> int:
 
 
 def loose_variants(text: str) -> Iterator[str]:
-    """Yield IFEval's loose variants after the first, which is ``text`` itself, each once and only if it has content.
+    """Yield IFEval's loose variants other than ``text`` itself, each once and only if it is not blank.
 
     The first line, the last line or both removed, and all four again without ``*``.
     """

@@ -1,102 +1,78 @@
-"""The blocks of a Ray dataset: cut and assigned where they are."""
+"""The blocks of a Ray dataset: reported on, cut and assigned where they are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from hf_datamap.data import columns
-from hf_datamap.datamap.blocks import Block, Loader, fit_blocks, fit_whole
-from hf_datamap.datamap.cut import Cut
-from hf_datamap.datamap.datamap import DataMap
-from hf_datamap.datamap.noise import corrected_table, probable_table, split_of
-from hf_datamap.datamap.points import IN_MEMORY, joined_block, values_of, wanted
-from hf_datamap.datamap.reliability import NoiseSplit
-from hf_datamap.scoring.annotate import statuses_of
-from hf_datamap.scoring.ray.cluster import spread
+from hf_datamap.data.dataset import with_table
+from hf_datamap.datamap.assign import Assigner
+from hf_datamap.datamap.points import PointReader, Points, narrow_columns
+from hf_datamap.scoring.job import PartReport
+from hf_datamap.scoring.ray.cluster import call_all
 
 if TYPE_CHECKING:
     import ray.data
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A block in Ray's object store."""
+class StoredBlock:
+    """A block in Ray's object store, as a reader of its points (`hf_datamap.datamap.points.PointReader`)."""
 
     ref: Any
     rows: int
     first_row: int
     correct_noise: bool
 
-    def __call__(self) -> Block:
-        """Read the block."""
+    def __call__(self) -> Points:
+        """Fetch the block, and take its points."""
         import ray
 
-        return self.of(ray.get(self.ref))
+        return self.points_of(ray.get(self.ref))
 
-    def of(self, table: pa.Table) -> Block:
-        """The block that a table is."""
-        table = corrected_table(table) if self.correct_noise else table
-        return Block(values_of(table.select(wanted(table.column_names))), self.first_row)
+    def points_of(self, table: pa.Table) -> Points:
+        """The points of the block, which is given."""
+        return Points.of(table, self.first_row, correct_noise=self.correct_noise)
 
 
-def stored_blocks(ds: ray.data.Dataset, *, correct_noise: bool) -> list[Stored]:
+def stored_blocks(ds: ray.data.Dataset, *, correct_noise: bool) -> list[StoredBlock]:
     """The blocks of a materialised dataset that have rows, in order."""
     refs = ds.get_internal_block_refs()
-    found: list[Stored] = []
-    first = 0
-    for ref, rows in zip(refs, spread(len, [(ref,) for ref in refs]), strict=True):
+    blocks: list[StoredBlock] = []
+    first_row = 0
+    for ref, rows in zip(refs, call_all(len, [(ref,) for ref in refs]), strict=True):
         if rows:
-            found.append(Stored(ref, rows, first, correct_noise))
-        first += rows
-    return found
+            blocks.append(StoredBlock(ref, rows, first_row, correct_noise))
+        first_row += rows
+    return blocks
 
 
-def _on_block(table: pa.Table, load: Stored, work: Callable[[Block], Any]) -> Any:  # noqa: ANN401
-    return work(load.of(table))
+def for_each_stored(work: Callable[[Points], Any], readers: Sequence[PointReader]) -> Iterator[Any]:
+    """Do some work on points where the blocks are (`hf_datamap.datamap.fit.ForEachBlock`)."""
+    blocks = [reader for reader in readers if isinstance(reader, StoredBlock)]
+    # Ray hands a block over in place of a reference to it, if that is an argument by itself.
+    calls = [(block.ref, replace(block, ref=None)) for block in blocks]
+    return call_all(partial(_work_on_points, work=work), calls)
 
 
-def _each(work: Callable[[Block], Any], loaders: Sequence[Loader]) -> Iterator[Any]:
-    """Do the work where the blocks are (`hf_datamap.datamap.blocks.Each`)."""
-    stored = [load for load in loaders if isinstance(load, Stored)]
-    plain = [Stored(None, load.rows, load.first_row, load.correct_noise) for load in stored]
-    calls = [(load.ref, bare) for load, bare in zip(stored, plain, strict=True)]
-    return spread(partial(_on_block, work=work), calls)
+def _work_on_points(table: pa.Table, block: StoredBlock, work: Callable[[Points], Any]) -> Any:  # noqa: ANN401
+    return work(block.points_of(table))
 
 
-def fit_stored(
-    loaders: Sequence[Stored],
-    low_variance: Fraction,
-    low_mean: Fraction,
-    *,
-    approximate: bool,
-    correct_noise: bool,
-) -> DataMap:
-    """Fit here where the points fit in memory, otherwise where they are."""
-    shares = low_variance, low_mean
-    if not approximate and sum(load.rows for load in loaders) <= IN_MEMORY:
-        fitted = fit_whole(joined_block(list(_each(_itself, loaders))), *shares)
-    else:
-        fitted = fit_blocks(loaders, *shares, each=_each, approximate=approximate)
-    return DataMap.of(fitted, *shares, correct_noise=correct_noise)
+def narrow_block(table: pa.Table, correct_noise: bool) -> pa.Table:
+    """The columns of a block that a map is made of."""
+    return table.select(narrow_columns(table.column_names, correct_noise=correct_noise))
 
 
-def _itself(block: Block) -> Block:
-    return block
+def report_on_block(table: pa.Table, number: int) -> PartReport:
+    """What is told of a scored block."""
+    return PartReport.of(number, table)
 
 
-def tell(table: pa.Table) -> tuple[dict[str, int], NoiseSplit | None]:
-    """What the provenance says of a block."""
-    return statuses_of(table[columns.STATUS]), split_of(table)
-
-
-def assign_stored(table: pa.Table, cut: Cut, first_row: int, corrected: bool) -> pa.Table:
+def assign_block(table: pa.Table, assigner: Assigner, first_row: int) -> pa.Table:
     """A block with its regions."""
-    table = corrected_table(table) if corrected else table
-    table = cut.assign(table, range(first_row, first_row + table.num_rows))
-    return probable_table(table, cut, corrected=True) if corrected else table
+    return with_table(table, assigner(table, first_row))

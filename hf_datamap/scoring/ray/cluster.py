@@ -16,7 +16,7 @@ from hf_datamap.scoring.ray.workers import CoordinatorActor
 if TYPE_CHECKING:
     import ray.data
 
-_STARTED: Final = 200  # tasks submitted ahead
+_CALLS_AHEAD: Final = 200  # calls submitted ahead of the one that is waited for
 
 
 def connect(address: str | None) -> None:
@@ -43,22 +43,22 @@ def coordinator_actor(budget: Budget) -> Iterator[Any]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     coordinator = (
         ray.remote(CoordinatorActor)
-        .options(num_cpus=0, scheduling_strategy=here)
+        .options(num_cpus=0, scheduling_strategy=this_node)
         .remote(budget, str(config.cache_dir()))
     )
     # As a call, not as an argument of the actor: Ray keeps those in its control store.
     ray.get(coordinator.set_secrets.remote(config.secrets_for_workers()))
     try:
-        with plainly(lambda: ray.get(coordinator.failure.remote())):
+        with unwrapped_errors(lambda: ray.get(coordinator.failure.remote())):
             yield coordinator
     finally:
         coordinator.__ray_terminate__.remote()
 
 
-def quiet() -> None:
+def silence_ray() -> None:
     """Leave the terminal to our own bar: Ray Data tells of every step and operator otherwise."""
     import ray.data
 
@@ -70,22 +70,22 @@ def pool_of(scorer: Scorer, most: int, workers: int | None, num_cpus: float, num
     """Options of ``map_batches``: a pool of actors."""
     import ray
 
-    there = ray.cluster_resources()
+    resources = ray.cluster_resources()
     if num_gpus is None:
-        num_gpus = 1 if scorer.loads_weights and there.get("GPU") else 0
-    per_worker = (num_gpus, there.get("GPU", 0)) if num_gpus else (num_cpus, there.get("CPU", 1))
-    workers = workers or max(1, int(per_worker[1] // per_worker[0] if per_worker[0] else 1))
+        num_gpus = 1 if scorer.loads_weights and resources.get("GPU") else 0
+    share, whole = (num_gpus, resources.get("GPU", 0)) if num_gpus else (num_cpus, resources.get("CPU", 1))
+    workers = workers or max(1, int(whole // share if share else 1))
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(workers, most)))
     options: dict[str, Any] = {"compute": pool, "num_cpus": num_cpus, "batch_format": "pyarrow"}
     return options | ({"num_gpus": num_gpus} if num_gpus else {})
 
 
 @contextmanager
-def plainly(told: Callable[[], DataMapError | None] = lambda: None) -> Iterator[None]:
+def unwrapped_errors(reported: Callable[[], DataMapError | None] = lambda: None) -> Iterator[None]:
     """Raise errors of workers as they were raised there, without Ray's wrapping.
 
     Args:
-        told: gives what a worker has told of its end.
+        reported: gives the error that a worker reported before it ended, if any.
     """
     import ray.exceptions
 
@@ -93,8 +93,8 @@ def plainly(told: Callable[[], DataMapError | None] = lambda: None) -> Iterator[
         yield
     except (ray.exceptions.RayError, SystemError) as error:
         cause = getattr(error, "cause", None)
-        if found := cause if isinstance(cause, DataMapError) else told():
-            raise found from None
+        if own := cause if isinstance(cause, DataMapError) else reported():
+            raise own from None
         raise DataMapError(f"the Ray cluster failed: {' '.join(str(error).split())[-500:]}") from error
 
 
@@ -103,29 +103,30 @@ def ordered(ds: ray.data.Dataset) -> Iterator[None]:
     """Let results keep the order of their input."""
     import ray.data
 
-    options = [context.execution_options for context in (ray.data.DataContext.get_current(), ds.context)]
-    before = [one.preserve_order for one in options]
-    for one in options:
-        one.preserve_order = True
+    contexts = (ray.data.DataContext.get_current(), ds.context)
+    options = [context.execution_options for context in contexts]
+    before = [each.preserve_order for each in options]
+    for each in options:
+        each.preserve_order = True
     try:
         yield
     finally:
-        for one, value in zip(options, before, strict=True):
-            one.preserve_order = value
+        for each, value in zip(options, before, strict=True):
+            each.preserve_order = value
 
 
-def spread(work: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+def call_all(work: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
     """Call a function on the cluster, some calls ahead, and give the results in order."""
     import ray
 
-    def call(*given: Any) -> Any:  # noqa: ANN401 - Ray takes functions only
-        return work(*given)
+    def call(*arguments: Any) -> Any:  # noqa: ANN401 - Ray takes functions only
+        return work(*arguments)
 
     task = ray.remote(num_cpus=1)(call)
-    with plainly():
+    with unwrapped_errors():
         started: list[Any] = []
-        for place in range(len(calls)):
-            while len(started) < min(place + _STARTED, len(calls)):
+        for number in range(len(calls)):
+            while len(started) < min(number + _CALLS_AHEAD, len(calls)):
                 started.append(task.remote(*calls[len(started)]))
-            yield ray.get(started[place])
-            started[place] = None
+            yield ray.get(started[number])
+            started[number] = None

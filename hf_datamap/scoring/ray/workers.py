@@ -6,12 +6,12 @@ import pickle
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import replace
 from typing import Any, Final
 
 import pyarrow as pa
 
-from hf_datamap.data import Layout
+from hf_datamap.data import columns
 from hf_datamap.data.dataset import with_table
 from hf_datamap.engine import config
 from hf_datamap.engine.budget import Budget, Usage
@@ -19,9 +19,10 @@ from hf_datamap.engine.coordinator import Coordinator, RequestGrant, SharedStore
 from hf_datamap.engine.scheduler import engine
 from hf_datamap.engine.task import Answer
 from hf_datamap.errors import DataMapError, SourceError
-from hf_datamap.scorers.base import Scorer
-from hf_datamap.scoring.files import Scored, ShardJob, score_part
-from hf_datamap.scoring.progress import Progress, score_table
+from hf_datamap.scoring.job import MapJob, plain_usage
+from hf_datamap.scoring.parts import PartsJob, score_part
+from hf_datamap.scoring.progress import Progress
+from hf_datamap.scoring.score_rows import RowScoring
 
 _MAX_UNFINISHED_PUTS: Final = 512  # answers on their way to the store, per worker
 
@@ -97,7 +98,7 @@ class Worker:
         self._coordinator, self._client, self._budget = coordinator, ActorClient(coordinator), budget
         config.adopt_secrets(ray.get(coordinator.secrets.remote()))
         self._store = engine().shared = SharedStore(self._client)
-        self._quiet = Progress(Usage(), None, wanted=False)
+        self._progress = Progress.hidden()
 
     @contextmanager
     def _spending(self) -> Iterator[Usage]:
@@ -116,8 +117,8 @@ class Worker:
 class PartWorker(Worker):
     """Scores parts of files."""
 
-    def __init__(self, job: ShardJob, coordinator: Any) -> None:  # noqa: ANN401 - an actor's handle
-        super().__init__(job.budget, coordinator)
+    def __init__(self, job: PartsJob, coordinator: Any) -> None:  # noqa: ANN401 - an actor's handle
+        super().__init__(job.job.budget, coordinator)
         if not job.scratch.is_dir():
             way = "write --out to a folder that all nodes share under one path"
             _report(coordinator, SourceError(f"a node does not see {job.scratch}: {way}"))
@@ -125,30 +126,31 @@ class PartWorker(Worker):
         self._job = job
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Score the parts of a batch, which name files and row groups; their results, pickled."""
-        found = []
+        """Score the parts of a batch, which name files and row groups; the reports on them, pickled."""
+        reports = []
         for part in batch["part"].to_pylist():
             with self._spending() as usage:
-                scored = score_part(pickle.loads(part), self._job, usage, self._quiet)  # noqa: S301 - the driver's
-            found.append(pickle.dumps(_with_usage(scored, usage)))
-        return pa.table({"scored": pa.array(found, pa.binary())})
+                report = score_part(pickle.loads(part), self._job, usage, self._progress)  # noqa: S301 - the driver's
+            reports.append(pickle.dumps(replace(report, usage=plain_usage(usage))))
+        return pa.table({"report": pa.array(reports, pa.binary())})
 
 
 class TableWorker(Worker):
     """Scores batches of a Ray dataset."""
 
-    def __init__(self, scorer: Scorer, layout: Layout, budget: Budget, coordinator: Any) -> None:  # noqa: ANN401
-        super().__init__(budget, coordinator)
-        self._scorer, self._layout = scorer, layout
+    def __init__(self, job: MapJob, coordinator: Any) -> None:  # noqa: ANN401 - an actor's handle
+        super().__init__(job.budget, coordinator)
+        self._job = job
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Return the rows with the added columns."""
         import ray
 
         with self._spending() as usage:
-            added = score_table(batch, self._scorer, self._layout, budget=self._budget, usage=usage)
-        ray.get(self._coordinator.spent.remote(_plain(usage)))
-        return with_table(batch, added)
+            added = RowScoring.of_table(batch, self._job, usage, self._progress).run(self._job.scorer)
+        ray.get(self._coordinator.spent.remote(plain_usage(usage)))
+        stale = [name for name in columns.FOLLOWING if name in batch.column_names]
+        return with_table(batch.drop_columns(stale), added)
 
 
 def _report(coordinator: Any, error: DataMapError) -> None:  # noqa: ANN401 - an actor's handle
@@ -156,12 +158,3 @@ def _report(coordinator: Any, error: DataMapError) -> None:  # noqa: ANN401 - an
     import ray
 
     ray.get(coordinator.fail.remote(error))
-
-
-def _plain(usage: Usage) -> Usage:
-    """The numbers alone: they go to another process."""
-    return Usage(**{field.name: getattr(usage, field.name) for field in fields(Usage)})
-
-
-def _with_usage(scored: Scored, usage: Usage) -> Scored:
-    return Scored(scored.number, scored.rows, scored.statuses, scored.open, _plain(usage))

@@ -78,7 +78,7 @@ def pairs(rows: int = 400, flipped: float = 0.0, *, noise: float = 0.5, seed: in
 
 
 def scored(data: dict[str, Any], scores: np.ndarray) -> Dataset:
-    """A data set with the columns that a scorer adds."""
+    """A dataset with the columns that a scorer adds."""
     mean, variance = columns.moments(scores)
     valid = [[None if np.isnan(value) else value for value in row] for row in scores.tolist()]
     return Dataset.from_dict(

@@ -7,7 +7,8 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from hf_datamap.curate.audit import audit
-from hf_datamap.data.view import Material
+from hf_datamap.data import Layout
+from hf_datamap.data.view import DatasetView
 from tests.curate.audit import planted
 
 CLEAN = (
@@ -209,7 +210,7 @@ REAL = (
 
 @pytest.mark.parametrize("name", REAL)
 def test_columnar_annotations_are_those_of_the_layout(name):
-    material = Material(planted.shared(name))
+    material = DatasetView(planted.shared(name))
     read = [example.annotations for _, batch in material.batches() for example in batch]
     for columnar, one in zip(material.annotations, read, strict=True):
         expected = [np.nan] * len(columnar) if one is None else [np.nan if v is None else v for v in one]
@@ -232,3 +233,55 @@ def test_one_bad_response_among_many_is_no_alarm():
         found = audit(Dataset.from_dict({"prompt": data["prompt"], "responses": rows_})).finding("refused")
         severities.append((found.severity, found.value))
     assert severities == [("warning", 1.0), ("note", 1.0)]
+
+
+def test_opposite_preferences_on_the_same_pair():
+    data = planted.texts(100)
+    for name, other in (("chosen", "rejected"), ("rejected", "chosen")):
+        data[name].append(data[other][7])
+    data["prompt"].append(data["prompt"][7].upper())
+    for name in data:  # the same row once more is a duplicate, no contradiction
+        data[name].append(data[name][8])
+    report = audit(Dataset.from_dict(data))
+    assert rows(report, "contradictory_labels") == [7, 100]
+    assert report.measures["contradictory_labels"] == pytest.approx(2 / 102)
+
+
+def test_ratings_of_the_same_responses_that_contradict_each_other():
+    ds = Dataset.from_dict(
+        {
+            "prompt": ["Which one?"] * 3,
+            "responses": [["a b c", "d e f", "g h i"]] * 3,
+            "scores": [[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [3.0, 1.0, 1.0]],
+        }
+    )
+    assert rows(audit(ds), "contradictory_labels") == [0, 1]
+
+
+def test_length_alone_as_a_judge_by_source():
+    data = planted.texts(120)
+    data["source"] = ["long", "short"] * 60
+    for k in range(120):
+        longer = "chosen" if k % 2 == 0 else "rejected"
+        data[longer][k] += " and so on" * 5
+    report = audit(Dataset.from_dict(data))
+    assert report.measures["length_ruler"] == pytest.approx(0.5)
+    finding = report.finding("length_ruler")
+    assert finding.severity == "warning"  # in one source it is always right
+    assert [row["longer wins"] for row in finding.evidence] == [0.5, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 200])
+@pytest.mark.parametrize("prompt", [None, "", "Question?"])
+def test_rows_none_of_which_is_readable_are_an_alarm_and_no_crash(rows, prompt):
+    ds = Dataset.from_dict({"prompt": [prompt] * rows, "chosen": [None] * rows, "rejected": [None] * rows})
+    layout = Layout(prompt="prompt", responses="chosen,rejected", label="order")
+    report = audit(ds, layout=layout, contamination=["mt_bench"])
+    assert report.measures["unreadable"] in {0.0, 1.0}
+    assert report.to_markdown()
+    assert report.to_json()
+
+
+def test_absurd_scores_and_noise_are_no_crash():
+    ds = planted.scored(planted.texts(20), np.tile([1e308, -1e308], (20, 1))).add_column("datamap_noise", [1e308] * 20)
+    assert audit(ds, read_texts=False).to_json()

@@ -162,3 +162,51 @@ def test_streams_and_empty_data_are_refused():
         audit(planted.pairs(20)[0].to_iterable_dataset())
     with pytest.raises(MapError, match="no rows"):
         audit(planted.pairs(20)[0].select([]))
+
+
+def test_only_what_is_worse_than_the_baseline_fails(tmp_path):
+    ds, _ = planted.pairs(300, 0.15)
+    gates = "suspect_rate>0.01,duplicates"
+    first = audit(ds, fail_on=gates)
+    assert not first.passed
+    path = tmp_path / "report.json"
+    path.write_text(first.to_json())
+    assert audit(ds, fail_on=gates, baseline=path).passed
+    assert audit(ds, fail_on=gates, baseline=first.to_dict()).passed
+    worse = Dataset.from_dict({name: [*ds[name], ds[name][0]] for name in ds.column_names})
+    again = audit(worse, fail_on=gates, baseline=path)
+    assert {gate.name for gate in again.gates if gate.failed} == {"duplicates"}
+
+
+def test_alarms_of_the_baseline_fail_no_audit():
+    data = planted.texts(100)
+    data["rejected"][5] = data["chosen"][5]
+    ds = Dataset.from_dict(data)
+    first = audit(ds)
+    assert not first.passed
+    again = audit(ds, baseline=first.to_dict())
+    assert again.passed
+    assert again.alarms
+    sarif = json.loads(again.to_sarif())["runs"][0]["results"]
+    assert next(result for result in sarif if result["ruleId"] == "identical")["suppressions"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"measures": [1]}'])
+def test_a_baseline_that_is_no_report_is_refused(tmp_path, text):
+    path = tmp_path / "b.json"
+    path.write_text(text)
+    with pytest.raises(GateError, match="no report"):
+        audit(planted.pairs(20)[0], read_texts=False, baseline=path)
+
+
+def test_sarif_names_rules_levels_and_lines():
+    report = audit(hostile())
+    log = json.loads(report.to_sarif("me/pairs"))
+    run = log["runs"][0]
+    assert log["version"] == "2.1.0"
+    assert {result["ruleId"] for result in run["results"]} <= {rule["id"] for rule in run["tool"]["driver"]["rules"]}
+    assert {result["level"] for result in run["results"]} <= {"error", "warning", "note"}
+    identical = next(result for result in run["results"] if result["ruleId"] == "identical")
+    place = identical["locations"][0]["physicalLocation"]
+    assert place["region"]["startLine"] == 4
+    assert place["artifactLocation"]["uri"] == "me/pairs"

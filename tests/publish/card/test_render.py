@@ -16,7 +16,7 @@ from hf_datamap.publish import card
 from hf_datamap.publish.card.escape import markdown, plain
 from tests.publish.data import PROVENANCE, mapped, mapped_splits, scored
 
-HUB = card.Place(repo_id="me/my-map", picture="datamap/map.png", subsets={"high_variance": "high_variance"})
+HUB = card.CardTarget(repo_id="me/my-map", picture="datamap/map.png", subsets={"high_variance": "high_variance"})
 ATTACKS = [
     "a | b \\| c",
     "`code` ```fence\n# heading",
@@ -43,7 +43,7 @@ def hostile(provenance=None) -> tuple[Dataset, DataMap]:
 
 def test_the_numbers_are_those_of_the_data():
     ds, data_map = mapped_splits(40)
-    text = card.render(ds, data_map, place=HUB)
+    text = card.render(ds, data_map, target=HUB)
     rows = dict(re.findall(r"\| `(\w+)` \| ([\d,]+) \|", text))
     assert {name: int(count) for name, count in rows.items()} == data_map.counts
     region = next(region for region in data_map.regions if region.name == "high_variance")
@@ -86,18 +86,18 @@ def test_the_yaml_says_what_load_dataset_needs(tmp_path):
     assert data["source_datasets"] == ["acme/prefs"]
     assert "license" not in data
     assert "language" not in data
-    assert card.problems(text) == []
+    assert card.card_problems(text) == []
 
 
 def test_a_second_render_changes_nothing_and_the_publishers_words_stay():
     ds, data_map = mapped(24)
-    text = card.render(ds, data_map, place=HUB)
-    assert card.render(ds, data_map, place=HUB, existing=text) == text
+    text = card.render(ds, data_map, target=HUB)
+    assert card.render(ds, data_map, target=HUB, existing=text) == text
     mine = text.replace("# my-map\n", "# My title\n\nBefore.  \n").replace("license", "license") + "\nAfter: `x`\n"
     mine = mine.replace("---\n", "---\n# a remark\nmy_key: [1, 2]   # mine\n", 1)
-    assert card.render(ds, data_map, place=HUB, existing=mine) == mine
+    assert card.render(ds, data_map, target=HUB, existing=mine) == mine
     other, other_map = mapped(30, 3)
-    changed = card.render(other, other_map, place=HUB, existing=mine)
+    changed = card.render(other, other_map, target=HUB, existing=mine)
     begin, end = "<!-- hf_datamap:begin config=default folder=datamap -->", "<!-- hf_datamap:end -->"
     body = mine.split("\n---\n", 1)[1]
     assert changed.split("\n---\n", 1)[1].split(begin)[0] == body.split(begin)[0]
@@ -146,11 +146,11 @@ def test_data_from_rows_and_metadata_cannot_poison_the_card():
         "calibration": dict.fromkeys(ATTACKS, ATTACKS[3]),
     }
     ds, data_map = hostile(provenance)
-    text = card.render(ds, data_map, place=HUB)
+    text = card.render(ds, data_map, target=HUB)
     calm, calm_map = mapped(40)
-    reference = card.render(calm, calm_map, place=HUB)
-    assert card.problems(text) == []
-    assert card.render(ds, data_map, place=HUB, existing=text) == text
+    reference = card.render(calm, calm_map, target=HUB)
+    assert card.card_problems(text) == []
+    assert card.render(ds, data_map, target=HUB, existing=text) == text
     assert len(text) < 60_000
     structure = ["<", ">", "`", "](", "![", "{{", "{%", "www.", "@", "<!--", "***", "\u202e", "\u200b", "\x00", "\x1b"]
     assert {mark: text.count(mark) for mark in structure} == {mark: reference.count(mark) for mark in structure} | {
@@ -158,11 +158,11 @@ def test_data_from_rows_and_metadata_cannot_poison_the_card():
     }
     for row in text.splitlines():
         if row.startswith("| `"):
-            assert row.count("|") in (10, 4), row
+            assert row.count("|") in (9, 4), row
     assert yaml.safe_load(text.split("---")[1])["tags"] == yaml.safe_load(reference.split("---")[1])["tags"]
 
 
-def test_hostile_column_names_stay_in_their_place(tmp_path):
+def test_hostile_column_names_stay_in_their_target(tmp_path):
     names = ["a: b\n- c", "---", "no", "1e3", "{{x}}", "<!-- hf_datamap:end -->", "\u202e", "ü😀", '"', "'"]
     ds, data_map = mapped(24)
     for name in names:
@@ -205,7 +205,7 @@ def test_terms_are_copied_from_the_source_and_never_invented():
     odd = data_map.model_copy(update={"provenance": {"source": {**source, "license": "My Terms 1.0"}}})
     text = card.render(ds, odd)
     assert "license: other\nlicense_name: My Terms 1.0\n" in text
-    assert card.problems(text) == []
+    assert card.card_problems(text) == []
     several = data_map.model_copy(update={"provenance": {"source": {**source, "license": ["mit", "Ours"]}}})
     assert "license: other\nlicense_name: mit, Ours\n" in card.render(ds, several)
     local = {"source": {"id": "/home/me/secret-project/pairs.jsonl", "fingerprint": "f"}}
@@ -229,7 +229,7 @@ def test_what_the_hub_would_refuse_of_the_sources_terms_is_left_out(terms):
     ds, data_map = mapped(24)
     odd = data_map.model_copy(update={"provenance": {"source": {"id": "a/b", "revision": "1", **terms}}})
     text = card.render(ds, odd)
-    assert card.problems(text) == []
+    assert card.card_problems(text) == []
     expected = {"language": ["en"]} if "license" in terms and terms["license"] != "mit" else {}
     expected |= {"license": "mit"} if terms.get("license") == "mit" else {}
     data = card.FrontMatter(text).data
@@ -264,11 +264,48 @@ def test_the_template_is_the_file_at_the_top_of_the_repository():
     ],
 )
 def test_the_validator_finds_what_the_hub_would(yaml_text, word):
-    found = card.problems(f"---\n{yaml_text}\n---\n")
+    found = card.card_problems(f"---\n{yaml_text}\n---\n")
     assert len(found) == 1
     assert word in found[0]
 
 
 def test_the_validator_lets_good_cards_pass():
     good = "---\nlicense: [mit, cc-by-4.0]\nlanguage: [en]\nconfigs:\n- config_name: a\n  data_files: x\n---\n"
-    assert card.problems(good) == card.problems("# no yaml\n") == []
+    assert card.card_problems(good) == card.card_problems("# no yaml\n") == []
+
+
+def test_the_first_screen_says_what_was_found():
+    ds, data_map = mapped(40)
+    text = card.render(ds, data_map, target=HUB)
+    first = text.partition("## Alignment Data Map\n")[2].partition("### Regions")[0]
+    assert len(first.splitlines()) <= 16
+    regions = data_map.counts
+    assert f"{regions['high_mean_low_variance']} (" in first
+    assert f"**rows** {data_map.rows} · **scored by** " in first
+    assert "![Alignment Data Map" in first
+    table = next(line for line in text.splitlines() if line.startswith("| `high_mean_low_variance`"))
+    assert len(table) <= 110
+
+
+@pytest.mark.parametrize(("licence", "shown"), [("mit", "mit"), (None, "UNKNOWN: ask"), ("unknown", "UNKNOWN: ask")])
+def test_an_unknown_licence_is_said_loudly(licence, shown):
+    ds, data_map = mapped(40)
+    provenance = {**data_map.provenance, "source": {"id": "pairs.jsonl"}}
+    existing = f"---\nlicense: {licence}\n---\n" if licence else ""
+    text = card.render(ds, data_map.model_copy(update={"provenance": provenance}), existing=existing)
+    assert f"· **licence** **{shown}" in text or f"· **licence** {shown}" in text
+    assert ("UNKNOWN" in text) == (shown != "mit")
+
+
+def test_what_did_not_happen_is_not_told():
+    ds, data_map = mapped(40)
+    nothing = {"requests": 0, "from_store": 0, "retried": 0, "input_tokens": 0, "output_tokens": 0, "cost": None}
+    provenance = {
+        "usage": nothing,
+        "rows": {"ok": 40, "partial": 0, "failed": 0},
+        "source": {"id": "/home/me/my pairs.jsonl.gz"},
+    }
+    text = card.render(ds, data_map.model_copy(update={"provenance": provenance}))
+    for words in ("| requests", "| tokens", "| cost", "rows scored: partial", "/home/me", ".jsonl"):
+        assert words not in text
+    assert "\n# my pairs\n" in text

@@ -1,0 +1,1 @@
+"""The checks of an audit, one concern a file: each is a function of an `AuditContext` that writes into its log."""
