@@ -1,8 +1,8 @@
-"""Whether hf_datamap installs beside other tools, each at its newest: ``python -m tests.neighbours`` (`make neighbours`).
+"""Whether hf_datamap installs beside other tools, each at its newest: `make neighbours`.
 
-The resolver answers from the package index's metadata; nothing is installed. This needs an index and minutes, so it is no
-part of `make test`. With ``--at REV`` the dependencies are those of an older commit. It ends with 1 where an answer is
-not the expected one, or where fewer than nine in ten install beside us.
+The resolver answers from the package index's metadata; nothing is installed. This needs an index and minutes, so it is
+no part of `make test`. With ``--at REV`` the dependencies are those of an older commit. It ends with 1 where an answer
+is not the expected one, or where fewer than nine in ten install beside us.
 """
 
 from __future__ import annotations
@@ -116,7 +116,9 @@ def culprit(reason: str, ours: list[str]) -> str:
     """The first of our requirements that the resolver's words name."""
     names = [re.split(r"[<>=!~ \[;]", requirement)[0] for requirement in ours]
     told = reason.lower().replace("_", "-")
-    blamed = [name for name in names if re.search(rf"(?<![\w-]){re.escape(name.lower().replace('_', '-'))}[<>=!]", told)]
+    blamed = [
+        name for name in names if re.search(rf"(?<![\w-]){re.escape(name.lower().replace('_', '-'))}[<>=!]", told)
+    ]
     return ", ".join(blamed[:3]) or reason[-160:]
 
 
@@ -135,7 +137,13 @@ def main() -> None:
             continue
         answer = ask(options.uv, neighbour, ours)
         answers.append(answer)
-        word = "yes" if answer.beside else f"no: {culprit(answer.reason, ours)}" if answer.alone else "not by itself either"
+        word = (
+            "yes"
+            if answer.beside
+            else f"no: {culprit(answer.reason, ours)}"
+            if answer.alone
+            else "not by itself either"
+        )
         print(f"| {neighbour.name} | {answer.version or '?'} | {answer.python} | {word} |", flush=True)
         if options.v and answer.reason:
             print(answer.reason, file=sys.stderr)
