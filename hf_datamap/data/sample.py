@@ -117,7 +117,7 @@ def _has_json(feature: Any) -> bool:
 
 
 def _without_json_text(feature: Any, cell: Any) -> Any:
-    """Return a cell whose ``Json`` values are decoded, also where a row comes straight from Arrow and has their text."""
+    """Return a cell whose ``Json`` values are decoded; a row straight from Arrow has their text."""
     if type(feature).__name__ == "Json":
         return decoded(cell)
     if isinstance(feature, Mapping) and isinstance(cell, Mapping):
