@@ -29,6 +29,7 @@ Log in with `hf auth login`, or set HF_TOKEN, first.
 @click.option("--subset", "subsets", multiple=True, help="Region to publish as a configuration (repeatable).")
 @click.option("--no-subsets", is_flag=True, help="Publish no curated configurations.")
 @click.option("--space", metavar="SPACE", help="Also deploy the map Space under this name, linked from the card.")
+@click.option("--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="How long the push may take.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     folder: Path,
@@ -42,6 +43,7 @@ def command(
     subsets: tuple[str, ...],
     no_subsets: bool,
     space: str | None,
+    timeout: float | None,
     as_json: bool,
 ) -> None:
     """Publish DIR as the dataset REPO: data, card, picture, map, index and curated subsets, in one commit.
@@ -65,6 +67,7 @@ def command(
         config_name=config,
         max_shard_size=max_shard_size,
         space=space,
+        timeout=timeout,
         subsets=() if no_subsets else subsets or None,
         card=readme.read_bytes().decode("utf-8") if readme.is_file() else None,
     )

@@ -183,8 +183,8 @@ def write(sampled: Sampled, out: Path, contrasts: list[Any], per_prompt: int, jo
         file.unlink(missing_ok=True)
         try:
             pairs = sampled.pairs(contrast, per_prompt=per_prompt)
-        except PairError as trouble:
-            click.echo(f"no pairs of contrast {name}: {trouble}", err=True)
+        except PairError as error:
+            click.echo(f"no pairs of contrast {name}: {error}", err=True)
             counts[name] = 0
             continue
         write_rows(pairs, file)

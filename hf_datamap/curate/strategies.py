@@ -11,7 +11,6 @@ import numpy as np
 
 from hf_datamap.curate.regions import cut_regions
 from hf_datamap.data import columns
-from hf_datamap.data.example import Example
 from hf_datamap.data.statistics import centred, rank_shares
 from hf_datamap.data.view import DatasetView
 from hf_datamap.errors import SelectionError
@@ -108,12 +107,10 @@ class Pool:
     @cached_property
     def rejected_length(self) -> np.ndarray:
         """Characters of the response the annotations like least; NaN where the texts cannot be read."""
-        width = self.scores.shape[1]
-        lengths = np.full((len(self), width), np.nan)
-        for place, (_, example) in enumerate(self._view.examples(self._index)):
-            if isinstance(example, Example):
-                known = [len(text) if text is not None else np.nan for text in example.responses[:width]]
-                lengths[place, : len(known)] = known
+        lengths = np.full(self.scores.shape, np.nan)
+        known = self._view.response_lengths[self._index]
+        width = min(self.scores.shape[1], known.shape[1])
+        lengths[:, :width] = known[:, :width]
         return self._of_rejected(lengths)
 
     def _of_rejected(self, values: np.ndarray) -> np.ndarray:

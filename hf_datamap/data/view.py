@@ -222,6 +222,30 @@ class DatasetView:
         return np.column_stack([np.asarray(cell.cast(pa.float64()).to_numpy()) for cell in cells])
 
     @cached_property
+    def response_lengths(self) -> np.ndarray:
+        """Characters of each response, shape (rows, responses), NaN where there is none.
+
+        Counted in the columns where responses are plain texts; only nested ones are read row by row.
+        """
+        paths = self.layout.responses if self.layout else ()
+        if len(paths) == 1 and "[]" in paths[0]:
+            lists = self._lists(paths[0])
+            if lists is not None and _is_text(lists.type.value_type):
+                lengths = pc.utf8_length(lists.flatten()).cast(pa.float64())
+                return columns.padded(pa.ListArray.from_arrays(_offsets(lists), lengths))
+        cells = [self._field(path) for path in paths if "[]" not in path]
+        if cells and len(cells) == len(paths) and all(cell is not None and _is_text(cell.type) for cell in cells):
+            return np.column_stack([pc.utf8_length(cell).cast(pa.float64()).to_numpy() for cell in cells])
+        rows = [
+            [None if text is None else len(text) for text in example.responses]
+            if isinstance(example, Example)
+            else None
+            for _, batch in self.batches()
+            for example in batch
+        ]
+        return columns.padded(pa.array(rows, pa.list_(pa.float64()))) if rows else np.full((self.rows, 0), np.nan)
+
+    @cached_property
     def constraint_counts(self) -> np.ndarray | None:
         """How many verifiable constraints each prompt has; None when the dataset has none."""
         paths = self.layout.constraints if self.layout else None

@@ -30,6 +30,14 @@ def api_key() -> str | None:
     return os.environ.get("OPENAI_API_KEY") or None
 
 
+def hub_request_timeout() -> float:
+    """Return the seconds that the Hub may be silent in one request (``HF_DATAMAP_HUB_TIMEOUT``, 120 by default)."""
+    try:
+        return max(0.1, float(os.environ.get("HF_DATAMAP_HUB_TIMEOUT") or 120))
+    except ValueError:
+        return 120.0
+
+
 def judge_model() -> str | None:
     """Return the judge model for ``auto`` (``HF_DATAMAP_JUDGE``), or None."""
     return os.environ.get("HF_DATAMAP_JUDGE") or None

@@ -6,14 +6,17 @@ import asyncio
 import contextlib
 import itertools
 import random
+import weakref
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from hf_datamap.engine.adaptations import record_adaptations
 from hf_datamap.engine.budget import Usage
 from hf_datamap.engine.limiter import MAX_WAIT, Limiter
 from hf_datamap.engine.run import SKIPPED_MARK, Run
 from hf_datamap.engine.store import canonical
-from hf_datamap.engine.task import Answer, Answerer, Task
+from hf_datamap.engine.task import JSON, Answer, Answerer, Task
 from hf_datamap.errors import EndpointError, Interrupted, Overloaded, Unanswered
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 60.0  # seconds between tries
@@ -28,6 +31,7 @@ class Dispatcher:
     def __init__(self) -> None:
         self._limiters: dict[bytes, Limiter] = {}
         self._answerers: dict[bytes, Any] = {}
+        self._noted_adaptations: weakref.WeakKeyDictionary[Answerer, Mapping[str, JSON]] = weakref.WeakKeyDictionary()
 
     async def close(self) -> None:
         """Close the connections of everybody who was asked."""
@@ -119,6 +123,13 @@ class Dispatcher:
             del pending[key]
             run.release(key)
 
+    def _note_adaptations(self, run: Run, answerer: Answerer) -> None:
+        """Keep what the endpoint had to be asked otherwise, as soon as it is known."""
+        known = answerer.adaptations
+        if known and self._noted_adaptations.get(answerer) != known:
+            record_adaptations(run.store, answerer)
+            self._noted_adaptations[answerer] = known
+
     @staticmethod
     async def _stored_or_claimed(run: Run, key: bytes) -> Answer | None:
         """Return a stored answer, or None once it is ours to buy; another process that buys it is waited for."""
@@ -158,6 +169,7 @@ class Dispatcher:
                 else:
                     if answer.keep:
                         run.store.put(key, answer)
+                    self._note_adaptations(run, answerer)
                     limiter.succeeded()
                     return answer
             delay = _retry_delay(answerer, limiter, trouble, tries)

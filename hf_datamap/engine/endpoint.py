@@ -94,6 +94,11 @@ class Endpoint:
         """What is known of the parameters that the endpoint takes."""
         return self._dialect
 
+    @property
+    def adaptations(self) -> dict[str, JSON]:
+        """What is sent otherwise than asked for; see `hf_datamap.engine.task.Answerer.adaptations`."""
+        return self._dialect.summary()
+
     def check(self) -> None:
         """Find out what can be known before anything is sent: whether there is a key, and a usable proxy.
 

@@ -91,6 +91,11 @@ class Answerer(ABC):
             EndpointError: nothing will work; the run stops.
         """
 
+    @property
+    def adaptations(self) -> Mapping[str, JSON]:
+        """What is sent otherwise than asked for, as the endpoint takes it in no other way; null is left out."""
+        return {}
+
     def estimate(self, task: Task) -> tuple[int, int]:  # noqa: ARG002 - for those who override it
         """Roughly how many tokens a task sends and receives; (0, 0) for an answerer that sends nothing."""
         return 0, 0

@@ -35,7 +35,7 @@ _FINAL_WORDING: Final = (
 )
 
 
-@dataclass
+@dataclass(repr=False)
 class Writer:
     """A model that writes prompts.
 
@@ -50,11 +50,14 @@ class Writer:
     tries: int = 3
     budget: Budget | None = None
     progress: bool | None = None
-    usage: Usage = field(default_factory=Usage, repr=False)
+    usage: Usage = field(default_factory=Usage)
 
     def __post_init__(self) -> None:
         if self.tries < 1:
             raise GenerateError(f"tries must be at least 1, not {self.tries}")
+
+    def __repr__(self) -> str:
+        return f"Writer({self.sampler.endpoint.model!r}, tries={self.tries})"
 
     def base_prompts(self, seeds: Sequence[SeedPrompt], count: int, rng: random.Random) -> Iterator[BasePrompt]:
         """Yield new base prompts, each modelled on some seed prompts.

@@ -29,9 +29,13 @@ if TYPE_CHECKING:
 TRUNCATED: Final = "truncated: it ran out of tokens before it was done; raise max_tokens"
 REFUSED: Final = "refused"
 EMPTY: Final = "empty"
+THOUGHTS: Final = (
+    "thoughts in the answer: tree search goes on with beginnings of answers; switch thinking off at the server, or "
+    "sample whole answers (--method rs), which keeps thoughts apart"
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sampled:
     """Responses that a model gave, scored and mapped.
 
@@ -47,6 +51,10 @@ class Sampled:
     data_map: DataMap
     usage: Usage
     settings: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        prompts, tokens = len(self.dataset), self.usage.output_tokens
+        return f"{type(self).__name__}(prompts={prompts}, method={self.settings.get('method')!r}, tokens={tokens})"
 
     @property
     def yields(self) -> list[Yield]:
@@ -125,7 +133,7 @@ def rejection_sampling(
     ask_about_all(sampler, requests, draw_all, budget=budget, usage=usage, progress=progress)
     if not usage.requests + usage.from_store and requests:
         raise GenerateError(f"nothing was sampled: {usage.stopped or 'no request was sent'}")
-    settings = {"method": "rs", "n": n, "max_tokens": max_tokens, **sampler.identity}
+    settings = {"method": "rs", "n": n, "max_tokens": max_tokens, **sampler.settings()}
     return map_samples(with_responses(prompts, samples), scorer, usage, budget, settings)
 
 
@@ -133,8 +141,8 @@ async def _draw(sampler: Sampler, messages: Sequence[Message], index: int, max_t
     """Return a sample, or why there is none."""
     try:
         return Sample.from_answer(await ask(sampler.answer_task(messages, index, max_tokens)))
-    except (Unanswered, Interrupted) as trouble:
-        return str(trouble)
+    except (Unanswered, Interrupted) as error:
+        return str(error)
 
 
 def ask_about_all(

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from hf_datamap.data.example import Message
+from hf_datamap.engine.adaptations import recorded_adaptations
 from hf_datamap.engine.endpoint import Endpoint
+from hf_datamap.engine.reply import read_completion, split_thoughts
 from hf_datamap.engine.task import JSON, Answer, Answerer, Ask, Task
+from hf_datamap.engine.token_counts import tokens_used
 from hf_datamap.errors import EndpointError, GenerateError, Unanswered
 
 _VERSION: Final = 1
+_WHOLE: Final = "answer"  # in place of a path: a whole answer, whose thoughts are kept apart from it
 #: A prefix that every language model continues in the same way, inside a word.
 _PROBE: Final = "The days of the week are Monday, Tuesday, Wed"
 _PROBE_CONTINUATION: Final = "nes"
@@ -99,6 +103,9 @@ class Sampler(Answerer):
         self.max_in_flight, self.max_retries = max_in_flight, max_retries
         self.template = template
 
+    def __repr__(self) -> str:
+        return f"Sampler({self.endpoint.model!r}, base_url={self.endpoint.base_url!r}, seed={self.seed})"
+
     @property
     def identity(self) -> dict[str, JSON]:
         """What a sample depends on besides what is asked."""
@@ -111,6 +118,17 @@ class Sampler(Answerer):
             "seed": self.seed,
         }
 
+    @property
+    def adaptations(self) -> Mapping[str, JSON]:
+        """What is sent otherwise than asked for, since the endpoint takes it in no other way."""
+        return self.endpoint.adaptations
+
+    def settings(self) -> dict[str, JSON]:
+        """Return the identity as it was sent: null for a parameter that the endpoint does not take."""
+        sent_otherwise = recorded_adaptations(self)
+        sent = {name: value for name, value in sent_otherwise.items() if name in self.identity}
+        return {**self.identity, **sent, **({"sent_otherwise": dict(sent_otherwise)} if sent_otherwise else {})}
+
     async def close(self) -> None:
         """Close the connections of the running loop."""
         await self.endpoint.close()
@@ -121,7 +139,7 @@ class Sampler(Answerer):
         """Return the task of drawing sample ``index`` of a whole answer to ``messages``."""
         sampling = self.sampling_fields(index, temperature)
         body: dict[str, Any] = {"messages": list(messages), "max_tokens": max_tokens, **sampling}
-        return Task(["chat", body], ("/chat/completions", body, ""))
+        return Task(["chat", body], (_WHOLE, body, ""))
 
     def self_evaluation_task(self, messages: Sequence[Message], response: str) -> Task:
         """Return the task of asking the model whether its own ``response`` does what ``messages`` ask for."""
@@ -153,18 +171,16 @@ class Sampler(Answerer):
         path, body, prefix = task.payload
         if path == "opinion":
             reply = await self.endpoint.chat(body)
-            return Answer(_probability_of_yes(reply), _input_tokens(reply), _output_tokens(reply, ()))
-        if path == "/chat/completions":
+            return Answer(_probability_of_yes(reply), *tokens_used(reply))
+        if path in (_WHOLE, "/chat/completions"):
             reply = await self.endpoint.chat(body)
         else:
-            reply = await self.endpoint.post(
-                path, body if path.startswith("//") else {"model": self.endpoint.model, **body}
-            )
+            reply = await self.endpoint.post(path, body if path.startswith("//") else self.endpoint.adapted(body))
         if path == "//apply-template":
             return Answer({"text": str(reply.get("prompt", "")), "finish": "stop", "tokens": 0, "logprob": None})
-        sample = _read_sample(reply, prefix)
+        sample = _read_sample(reply, prefix, whole=path == _WHOLE)
         value: JSON = {"text": sample.text, "finish": sample.finish, "tokens": sample.tokens, "logprob": sample.logprob}
-        return Answer(value, _input_tokens(reply), sample.tokens)
+        return Answer(value, tokens_used(reply)[0], sample.tokens)
 
 
 @dataclass(frozen=True)
@@ -265,31 +281,34 @@ def _cannot_continue(sampler: Sampler, why: str) -> EndpointError:
     )
 
 
-def _read_sample(reply: object, prefix: str) -> Sample:
+def _read_sample(reply: Mapping[str, Any], prefix: str, *, whole: bool) -> Sample:
     """Read the sample of a reply, chat or completion.
 
+    Args:
+        reply: the decoded reply.
+        prefix: what the reply repeats before it goes on.
+        whole: whether it is a whole answer, of which thoughts are no part; a continuation is taken as it stands.
+
     Raises:
-        Unanswered: the reply has no text, or does not begin with ``prefix``.
+        Unanswered: the reply has no answer (thoughts alone are none), or does not begin with ``prefix``.
     """
-    choices = reply.get("choices") if isinstance(reply, dict) else None
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise Unanswered("the reply has no choices")
-    choice = choices[0]
-    message = choice.get("message")
-    message = message if isinstance(message, dict) else {}
-    text = choice.get("text", message.get("content"))
-    finish = str(choice.get("finish_reason") or "stop")
-    if message.get("refusal") or finish == "content_filter":
-        return Sample("", "refused", _output_tokens(reply, ()))
-    if not isinstance(text, str):
-        raise Unanswered("the reply holds no text")
+    completion = read_completion(reply)
+    spent = tokens_used(reply)
+    if completion.refusal or completion.finish == "content_filter":
+        return Sample("", "refused", spent[1])
+    text = completion.content
+    if whole and split_thoughts(text)[0]:
+        text = completion.text
+    if not text and completion.thoughts:
+        raise Unanswered(completion.problem, spent)
     if prefix:
         if not text.startswith(prefix):
-            raise Unanswered("not a continuation: the reply does not begin with what was given")
+            raise Unanswered("not a continuation: the reply does not begin with what was given", spent)
         text = text[len(prefix) :]
-    logprobs = _logprobs(choice)
+    logprobs = _logprobs(reply["choices"][0])
     total = sum(logprobs) if logprobs else None
-    return Sample(text, "length" if finish == "length" else "stop", _output_tokens(reply, logprobs), total)
+    finish = "length" if completion.finish == "length" else "stop"
+    return Sample(text, finish, _output_tokens(reply, logprobs), total)
 
 
 def read_self_evaluation(answer: Answer) -> float:
@@ -323,16 +342,8 @@ def _probability_of_yes(reply: object) -> float:
     raise Unanswered(f"no opinion: neither yes nor no in {text[:40]!r}")
 
 
-def _input_tokens(reply: Mapping[str, Any]) -> int:
-    usage = reply.get("usage")
-    count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return count if isinstance(count, int) else 0
-
-
-def _output_tokens(reply: Any, logprobs: Sequence[float]) -> int:  # noqa: ANN401 - a decoded reply
-    usage = reply.get("usage")
-    count = usage.get("completion_tokens") if isinstance(usage, dict) else None
-    return count if isinstance(count, int) and count >= 0 else len(logprobs)
+def _output_tokens(reply: Mapping[str, Any], logprobs: Sequence[float]) -> int:
+    return tokens_used(reply)[1] or len(logprobs)
 
 
 def _logprobs(choice: Mapping[str, Any]) -> list[float]:

@@ -66,7 +66,7 @@ class Arm:
         return f"{self.method}-{self.contrast}-k{self.k}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """Arms with equally many pairs and prompts.
 
@@ -83,6 +83,9 @@ class Study:
     yields: Mapping[str, list[Yield]]
     scores: Mapping[str, Mapping[int, Mapping[str, float]]]
     tokens: Mapping[str, int]
+
+    def __repr__(self) -> str:
+        return f"Study(arms={len(self.arms)}, with pairs={len(self.pairs)}, methods={', '.join(self.scores)})"
 
     def to_markdown(self) -> str:
         """Return the table of the arms and a table of yields for each method."""

@@ -11,11 +11,13 @@ from hf_datamap.data.detect import detect_layout
 from hf_datamap.data.example import Example, Message
 from hf_datamap.data.values import parse_constraints
 from hf_datamap.engine.budget import Budget, Usage
+from hf_datamap.engine.reply import split_thoughts
 from hf_datamap.engine.run import kind_of
 from hf_datamap.engine.task import Ask
 from hf_datamap.errors import GenerateError, Interrupted, Unanswered
 from hf_datamap.generate.rejection import (
     EMPTY,
+    THOUGHTS,
     Sampled,
     ask_about_all,
     failure_reason,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 _LEAST_TOKENS: Final = 16  # a continuation may have as many, however long its prefix is
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Searched(Sampled):
     """Responses found by tree search.
 
@@ -168,7 +170,7 @@ def tree_search(
         template=template,
     )
     trees, usage = _grow_trees(_read_examples(prompts), sampler, verifier, options, budget=budget, progress=progress)
-    settings = {"method": "mcts", **asdict(options), **sampler.identity}
+    settings = {"method": "mcts", **asdict(options), **sampler.settings()}
     mapped = map_samples(with_rollouts(prompts, trees), verifier, usage, budget, settings)
     return Searched(mapped.dataset, mapped.data_map, usage, settings, node_table(trees))
 
@@ -271,6 +273,8 @@ class _Search:
         sample = Sample.from_answer(await self.ask(task))
         self.generated_tokens += sample.tokens
         text, problem = prefix + sample.text, failure_reason(sample)
+        if not problem and split_thoughts(text)[0]:
+            problem = THOUGHTS  # pairs would share a thought, and constraints would be checked on it
         if problem == EMPTY and prefix:
             problem = ""  # the answer ends with the prefix
         score = self_evaluation = None

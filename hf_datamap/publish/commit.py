@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from hf_datamap.engine.config import hub_request_timeout
 from hf_datamap.errors import DataMapError, HubError
 from hf_datamap.publish.hub_errors import check_token, explain, hub_message, is_transient, not_logged_in, retry_after
+from hf_datamap.publish.time_limits import DEFAULT, Deadline, TimedOut, limited_requests, within
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -107,6 +109,7 @@ def commit_whole(
     revision: str | None = None,
     create_pr: bool = False,
     create: Callable[[], object] | None = None,
+    seconds: float = DEFAULT,
 ) -> Commit:
     """Bring a repository to the planned state with exactly one commit, or with none when nothing has to change.
 
@@ -123,6 +126,7 @@ def commit_whole(
         revision: branch; made when it is missing. ``main`` by default.
         create_pr: open one pull request instead of committing to the branch.
         create: makes the repository; None when it must exist already.
+        seconds: how long all of it may take.
 
     Raises:
         HubError: the Hub refuses, or cannot be reached in several attempts. The branch is as it was.
@@ -146,23 +150,50 @@ def commit_whole(
             request = f"{api.endpoint}/{repo_type}s/{repo_id}/discussions/{branch.rpartition('/')[2]}"
         return Commit(repo_id, info.oid, request or str(info.commit_url), request)
 
-    return with_retries(attempt, "push to", repo_id)
+    return with_retries(attempt, "push to", repo_id, seconds=seconds)
 
 
-def with_retries(attempt: Callable[[], T], doing: str, repo_id: str) -> T:
-    """Run an attempt until it succeeds, gives up after several faults that could have passed, or is refused."""
+def with_retries(attempt: Callable[[], T], doing: str, repo_id: str, *, seconds: float = DEFAULT) -> T:
+    """Run an attempt until it succeeds, is refused, or several faults or the time limit have ended all patience.
+
+    Args:
+        attempt: talks to the Hub; it is run again from its beginning.
+        doing: what it does, for errors.
+        repo_id: where.
+        seconds: how long all attempts together may take.
+
+    Raises:
+        HubError: it did not succeed.
+    """
+    deadline = Deadline(seconds)
+
+    def limited() -> T:
+        with limited_requests(hub_request_timeout()):
+            return attempt()
+
     for wait in (*_WAITS, None):
         try:
-            return attempt()
+            return within(deadline, limited)
         except DataMapError:
             raise
+        except TimedOut:
+            raise _too_slow(doing, repo_id, seconds) from None
         except Exception as error:
             if wait is None or not is_transient(error):
                 raise explain(error, doing, repo_id) from error
             pause = min(retry_after(error) or wait, _LONGEST_WAIT)
+            if pause >= deadline.left:
+                raise _too_slow(doing, repo_id, seconds) from error
             _log.warning("%s: %s; trying again in %g s", repo_id, hub_message(error), pause)
             time.sleep(pause)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _too_slow(doing: str, repo_id: str, seconds: float) -> HubError:
+    return HubError(
+        f"cannot {doing} {repo_id}: the Hub did not answer to the end within {seconds:,.0f} s. Nothing half-made is "
+        "visible there; run the same again to finish, with more time if the line is slow (timeout=, --timeout)"
+    )
 
 
 def _read_snapshot(

@@ -115,7 +115,7 @@ def write_folder(ds: Dataset | DatasetDict, data_map: DataMap, out: Path, *, tit
         write_splits(splits, new / DATA)
         data_map.save(new / MAP_FILE)
         every = max(1, math.ceil(data_map.rows / ROWS_DRAWN))
-        draw(every_nth(splits, every), data_map, new / PICTURE, title=mask(title), every=every)
+        draw(every_nth(splits, every), data_map, new / PICTURE, title=_picture_title(title), every=every)
         (new / CARD).write_text(render(ds, data_map, existing=_card_of(out)), encoding="utf-8")
 
 
@@ -143,7 +143,7 @@ def write_parts(data: Path, sample: Path, split: str, data_map: DataMap, out: Pa
         data_map.save(new / MAP_FILE)
         every = max(1, math.ceil(data_map.rows / ROWS_DRAWN))
         points = _read(files, split, [columns.MEAN, columns.VARIANCE], every)
-        draw(points, data_map, new / PICTURE, title=mask(title), every=every)
+        draw(points, data_map, new / PICTURE, title=_picture_title(title), every=every)
         facts = gather_facts(index_dataset(sampled_rows, layout_of(data_map.provenance)), data_map)
         if len(sampled_rows) < data_map.rows:
             facts = facts.counted({split: data_map.rows})
@@ -158,6 +158,13 @@ def without_secrets(data_map: DataMap) -> DataMap:
     """Return a map whose provenance holds no secret: the address of a source, or an option, may have carried one."""
     masked = _masked(data_map.provenance)
     return data_map if masked == data_map.provenance else data_map.model_copy(update={"provenance": masked})
+
+
+def _picture_title(title: str) -> str:
+    """The title of a picture, which may be seen by anyone: no secret, and no path of the machine it was made on."""
+    from hf_datamap.publish.card.facts import name_of_path
+
+    return name_of_path(mask(title)) if Path(title).expanduser().exists() else mask(title)
 
 
 def _masked(value: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
 _FOLDER: Final = "datamap"
+_DATA_FILE: Final = re.compile(r"(?i)\.(parquet|jsonl?|ndjson|csv|tsv|arrow)(\.(gz|zst|bz2|xz))?$")
 
 
 def subset_name(region: str, config_name: str) -> str:
@@ -88,6 +90,12 @@ class Release:
     target: CardTarget
     terms: Callable[[], Mapping[str, Any]]
     card: str
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all files."""
+        paths = [*self.files.values(), *self._shards().values()]
+        return sum(path.stat().st_size for path in paths)
 
     def operations(self, snapshot: RepoSnapshot) -> Iterator[CommitOperationAdd | CommitOperationDelete]:
         """Yield what brings the repository from a state to this release.
@@ -209,7 +217,19 @@ class Release:
             stale |= {path for path, split in shards.items() if split in splits}
         for name in dropped:
             stale |= set(repo_state.shards(files, name))
-        return stale
+        return stale | self._orphans(files, present_configs)
+
+    def _orphans(self, files: frozenset[str], present_configs: Mapping[str, repo_state.Splits]) -> set[str]:
+        """Data files that the configurations of this release read before, and that nothing would read any more."""
+        names = self._config_names()
+        before, others = set(), set()
+        for name, splits in present_configs.items():
+            paths = {path for split_paths in splits.values() for path in split_paths}
+            if name in names:
+                before |= paths
+            else:
+                others |= paths
+        return {path for path in (before & files) - others if _DATA_FILE.search(path)}
 
     def _with_exact_patterns(self, written: WrittenConfig, others: frozenset[str]) -> Config:
         """Patterns that match the shards and no other file that is in the repository or stays there."""

@@ -26,6 +26,7 @@ from hf_datamap.publish.config_files import shard_bytes, write_config, write_ind
 from hf_datamap.publish.folder import without_secrets
 from hf_datamap.publish.hub_errors import is_transient
 from hf_datamap.publish.plan import Release, region_of, subset_name
+from hf_datamap.publish.time_limits import default_for
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -49,6 +50,7 @@ def push_to_hub(
     space: str | bool | None = None,
     subsets: Sequence[str] | Mapping[str, Dataset | DatasetDict] | None = None,
     card: str | None = None,
+    timeout: float | None = None,
 ) -> Commit:
     """Publish a mapped dataset: a reader sees the old state or the new one, whole.
 
@@ -72,6 +74,7 @@ def push_to_hub(
             default, none with ``()``. Those of another configuration than ``default`` are named
             ``CONFIG-REGION``.
         card: README to start from when the repository has none.
+        timeout: seconds that the upload and the commit may take; by default 900, and one more for each 500 KB.
 
     Returns:
         The commit, or the pull request.
@@ -101,6 +104,7 @@ def push_to_hub(
             revision=revision,
             create_pr=create_pr,
             create=lambda: api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True),
+            seconds=default_for(release.nbytes) if timeout is None else timeout,
         )
 
 

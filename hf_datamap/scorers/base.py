@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, Self, TypeAlia
 
 from hf_datamap.data import columns
 from hf_datamap.data.example import Example
+from hf_datamap.engine.adaptations import recorded_adaptations
 from hf_datamap.engine.task import JSON, Answer, Job, Score, Task
 from hf_datamap.errors import DataMapError, EndpointError, Overloaded, RowError, ScorerError, Unanswered
 
@@ -207,6 +208,10 @@ class Scorer(Job):
     def provenance(self) -> dict[str, Any]:
         """What it has found out about itself (a panel: how far its members agree), for ``datamap.json``."""
         return {}
+
+    def sent_otherwise(self) -> Mapping[str, JSON]:
+        """What was sent otherwise than the identity says, since the endpoint takes it in no other way."""
+        return recorded_adaptations(self) if self.way is Way.ENGINE else {}
 
     # Variants, and the end
 

@@ -385,6 +385,11 @@ class LLMJudge(Scorer):
             record["canary"] = canary
         return record
 
+    @property
+    def adaptations(self) -> Mapping[str, JSON]:
+        """What is sent otherwise than asked for, since the endpoint takes it in no other way."""
+        return self.endpoint.adaptations
+
     async def close(self) -> None:
         """Close the connections of the running loop."""
         await self.endpoint.close()

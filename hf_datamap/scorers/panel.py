@@ -273,6 +273,11 @@ class Panel(Scorer):
         """How far the members agree."""
         return {"panel": self.report.to_dict()} if self.report is not None else {}
 
+    def sent_otherwise(self) -> Mapping[str, JSON]:
+        """What was sent otherwise than asked for, by member."""
+        records = {name: dict(member.sent_otherwise()) for name, member in self.members.items()}
+        return {name: record for name, record in records.items() if record}
+
     def _with(self, **changed: Any) -> Self:  # noqa: ANN401 - attributes
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__ | changed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from hf_datamap.data.example import Message
@@ -112,6 +113,11 @@ class PromptWriter(Answerer):
             trouble.spent = tokens_used(completion)  # paid for all the same
             raise trouble
         return Answer(reply.text, *tokens_used(completion))
+
+    @property
+    def adaptations(self) -> Mapping[str, JSON]:
+        """What is sent otherwise than asked for, since the endpoint takes it in no other way."""
+        return self.endpoint.adaptations
 
     async def close(self) -> None:
         """Close the connections of the running loop."""

@@ -41,6 +41,8 @@ def provenance_of(
         "rows": {name: statuses[name] for name in (columns.OK, columns.PARTIAL, columns.FAILED, columns.SKIPPED)},
     }
     provenance |= scorer.provenance()
+    if sent_otherwise := scorer.sent_otherwise():
+        provenance["sent_otherwise"] = dict(sent_otherwise)
     if finding := spread_finding(scorer, in_order):
         provenance["constant"] = finding
     if noise := joined(report.noise for report in in_order):

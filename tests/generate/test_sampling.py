@@ -144,8 +144,56 @@ def test_a_wrong_key_stops_at_once():
 
 
 def test_nothing_but_failures_is_an_error():
-    with LLMServer(lambda *_: error(400, "no such thing")) as server, pytest.raises(GenerateError, match="no response"):
+    with LLMServer(scripted(["", " "])) as server, pytest.raises(GenerateError, match="no response"):
         sample(server)
+    with (
+        LLMServer(lambda *_: error(400, "no such thing")) as server,
+        pytest.raises(EndpointError, match="no such thing"),
+    ):
+        sample(server)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"<think>\nA first thought, with a comma.\n</think>\n\n{FULL}",
+        f"A thought whose beginning stands in the prompt.</think>{FULL}",
+        [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": FULL}],
+        [{"type": "text", "text": FULL}],
+        f"<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>{FULL}<|return|>",
+    ],
+)
+def test_thoughts_are_no_part_of_a_response(content):
+    message = {"role": "assistant", "content": content}
+    with LLMServer(lambda request, _: completion(request, "", message=message)) as server:
+        done = sample(server, n=1)
+    assert done.dataset["responses"] == [[FULL]] * 2
+    assert done.dataset["datamap_scores"] == [[1.0]] * 2
+
+
+def test_a_thought_that_does_not_end_is_no_response():
+    texts = scripted([FULL, completion({"messages": []}, f"<think>{FULL}", finish_reason="length")])
+    with LLMServer(texts) as server:
+        done = sample(server, n=2)
+    assert done.dataset["responses"] == [[FULL, None]] * 2
+    assert all("thinking" in errors[1] for errors in done.dataset["response_errors"])
+
+
+def test_settings_say_what_was_sent_and_a_run_from_the_store_says_the_same():
+    def picky(request, _):
+        if "temperature" in request:
+            return error(400, "Unsupported parameter: 'temperature' is not supported with this model.")
+        assert "top_p" not in request, "a neutral value is not sent"
+        return completion(request, FULL)
+
+    with LLMServer(picky) as server:
+        done = sample(server, n=1, temperature=0.7)
+        asked = len(server.requests)
+        again = sample(server, n=1, temperature=0.7)
+        assert len(server.requests) == asked
+    for run in (done, again):
+        assert run.settings["temperature"] is None
+        assert run.settings["sent_otherwise"] == {"temperature": None}
 
 
 def test_kill_and_go_on(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset
 
 from hf_datamap.errors import GenerateError
-from hf_datamap.generate import rejection_sampling, study, tree_search
+from hf_datamap.generate import Sampler, Writer, rejection_sampling, study, tree_search
 from tests.servers.llm import LLMServer
 from tests.servers.sampling import StepModel, constraints
 
@@ -36,6 +36,15 @@ def samples(tmp_path_factory):
 @pytest.fixture(scope="module")
 def done(samples):
     return study(samples)
+
+
+def test_results_show_themselves_in_one_line(done, samples):
+    writer = Writer(Sampler("m", base_url="http://h/v1", api_key="secret-key"))
+    for result in (*samples.values(), done, writer, writer.sampler):
+        assert len(repr(result)) < 120
+        assert "\n" not in repr(result)
+        assert "secret" not in repr(result)
+        assert " at 0x" not in repr(result)
 
 
 def test_arms_have_equally_many_pairs_and_prompts(done):

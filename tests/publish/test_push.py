@@ -489,3 +489,66 @@ def test_uploads_show_their_progress(hub, tmp_path, xet):
     )
     assert "100%" in done.stderr
     assert done.stdout.count("\n") == 1  # the address, and nothing beside it
+
+
+PUT_BEFORE = """
+import sys
+repo, paths = sys.argv[1], sys.argv[2:]
+ds, data_map = mapped(12)
+plain_rows = ds.remove_columns([name for name in ds.column_names if name.startswith("datamap_")])
+api.create_repo(repo, repo_type="dataset")
+for path in paths:
+    kind = path.rpartition(".")[2]
+    write = {"parquet": plain_rows.to_parquet, "csv": plain_rows.to_csv, "jsonl": plain_rows.to_json}.get(kind)
+    write("old.file") if write else open("old.file", "w").write("mine")
+    api.upload_file(path_or_fileobj="old.file", path_in_repo=path, repo_id=repo, repo_type="dataset")
+before = len(api.list_repo_commits(repo, repo_type="dataset"))
+push_to_hub(ds, repo, data_map=data_map, subsets=())
+assert len(api.list_repo_commits(repo, repo_type="dataset")) == before + 1
+assert load_dataset(repo, split="train").to_list() == ds.to_list()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "others"),
+    [
+        ("hashed", "data/train-00000-of-00001-0123456789abcdef.parquet", "data/train.md"),
+        ("json-lines", "train.jsonl", "notes.jsonl.md"),
+        ("nested", "raw/train/part-1.csv", "raw/readme.txt"),
+    ],
+)
+def test_what_a_map_in_place_has_replaced_goes_in_the_same_commit(hub, name, data, others):
+    """A repository in the form in which its owner left it: other names of files, another format."""
+    hub.run(PRELUDE + PUT_BEFORE, f"alice/{name}", data, others)
+    assert data not in hub.files(f"alice/{name}")
+    assert others in hub.files(f"alice/{name}")
+
+
+STUCK = """
+import os, sys, time
+import hf_datamap.publish.commit
+hf_datamap.publish.commit._WAITS = (0.01,)
+os.environ["HF_DATAMAP_HUB_TIMEOUT"] = sys.argv[1]
+ds, data_map = mapped(24)
+began = time.monotonic()
+refused(HubError, "again", ds=ds, repo_id="alice/stuck", data_map=data_map, timeout=float(sys.argv[2]))
+took = time.monotonic() - began
+assert took < float(sys.argv[2]) + 15, took
+"""
+
+
+def test_a_hub_that_never_answers_does_not_hang_a_push(hub):
+    """Not one request of a push, and not the sum of them."""
+    client(hub, 'ds, data_map = mapped(12)\npush_to_hub(ds, "alice/stuck", data_map=data_map)')
+    for path in ("/api/datasets/alice/stuck", "preupload", "/commit/", "/resolve/"):
+        for silence, total in (("0.3", "15"), ("120", "1.5")):
+            with hub.fault(path=path, action="none", delay=600, times=0):
+                hub.run(PRELUDE + STUCK, silence, total)
+    client(
+        hub,
+        """
+ds, data_map = mapped(24)
+push_to_hub(ds, "alice/stuck", data_map=data_map)
+assert load_dataset("alice/stuck", split="train").to_list() == ds.to_list()
+""",
+    )

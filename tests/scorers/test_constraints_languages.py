@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -278,9 +276,8 @@ HOSTILE = [
 
 @pytest.mark.parametrize("piece", HOSTILE, ids=ascii)
 def test_a_long_text_of_anything(piece):
-    start = time.process_time()
+    """Quadratic time would take hours and run into the timeout of every test."""
     Checker(ALL).both(piece * (200_000 // len(piece)))
-    assert time.process_time() - start < 20  # quadratic would be hours
 
 
 @given(

@@ -72,9 +72,9 @@ def test_a_panel_shares_options_out():
         ("judge:m", {"outputs": 1}, "has no option outputs. Its options: .*max_tokens"),
         ("judge:m", {"api_key": "sk-1"}, "has no option api_key"),
         ("judge:m", {"combine": "mean"}, "has no option combine"),
-        ("constraints", {"samples": 2}, "Its options: behaviour, strip_thoughts, upstream_regex"),
+        ("constraints", {"samples": 2}, "Its options: behaviour, compare, strip_thoughts, upstream_regex"),
         ("judge:m", {"timeout": "long"}, "timeout=long"),
-        ("reference@rouge-l", {"long_texts": "cut"}, "Its options: writer"),
+        ("reference@rouge-l", {"long_texts": "cut"}, "Its options: text_only, writer"),
     ],
 )
 def test_options_that_nothing_takes_are_refused(text, options, words):

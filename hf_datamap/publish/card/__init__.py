@@ -130,5 +130,5 @@ def compose_card(
     front = FrontMatter(existing)
     update(front, facts, configs, repo_id=target.repo_id, terms=terms, kept=kept, dropped=dropped)
     title = target.repo_id.rpartition("/")[2] if target.repo_id else facts.source_name or "Alignment Data Map"
-    merge(front, render_section(facts, target), target.config, title)
+    merge(front, render_section(facts, target, front.data.get("license")), target.config, title)
     return front.text()

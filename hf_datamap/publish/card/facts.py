@@ -129,9 +129,22 @@ class Facts:
 
     @property
     def source_name(self) -> str | None:
-        """The source in words: its Hub id, or the last part of a path."""
+        """The source in words: its Hub id, or the last part of a path without its ending."""
         source = self.source.get("id")
-        return self.source_id or (PurePath(source).name if isinstance(source, str) else None)
+        return self.source_id or (name_of_path(source) if isinstance(source, str) else None)
+
+    @property
+    def scorer_name(self) -> str:
+        """The scorer in a few words: its kind, and its model where it has one."""
+        identity = dict(self.scorer)
+        model = identity.get("model")
+        return f"{identity.get('kind', 'a scorer that is not recorded')}{f' {model}' if model else ''}"
+
+
+def name_of_path(path: str) -> str:
+    """Return the name of a dataset that stands in a file or folder: the last part of its path, without an ending."""
+    name = PurePath(path).name
+    return _FILE.sub("", name) or name or path
 
 
 def gather_facts(indexed: IndexedDataset, data_map: DataMap) -> Facts:

@@ -60,8 +60,13 @@ def map_folders(body: str) -> dict[str, str]:
     return dict(_BEGIN.findall(body))
 
 
-def render_section(facts: Facts, target: CardTarget) -> str:
+def render_section(facts: Facts, target: CardTarget, licence: object = None) -> str:
     """Render the generated part of a card, markers included.
+
+    Args:
+        facts: what is known about the map.
+        target: where the card will stand.
+        licence: what the card says of the licence; None when it says nothing.
 
     Raises:
         CardError: a name cannot stand in a card, or the provenance holds what looks like a secret.
@@ -72,6 +77,7 @@ def render_section(facts: Facts, target: CardTarget) -> str:
         facts=facts,
         map=facts.data_map,
         target=target,
+        licence=None if licence in (None, [], "unknown") else licence,
         regions=columns,
         links=_Links(facts, target),
         version=Safe(__version__),

@@ -62,6 +62,9 @@ class Checker:
             for constraint in constraints
         ]
 
+    def __repr__(self) -> str:
+        return f"Checker({len(self._checks)} constraints)"
+
     def strict(self, response: str) -> list[bool]:
         """Return for each constraint whether ``response`` meets it. A blank response meets none, as in IFEval."""
         if not response.strip():

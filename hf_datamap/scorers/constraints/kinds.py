@@ -77,7 +77,7 @@ class Parameter:
         return items
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Kind:
     """A kind of constraint.
 
@@ -95,6 +95,9 @@ class Kind:
     make: Callable[..., Check]
     make_published: Callable[..., Check] | None = None
     is_pattern: bool = False
+
+    def __repr__(self) -> str:
+        return f"Kind({self.id!r}, {_list_parameters({parameter.name: parameter for parameter in self.parameters})})"
 
     def compile(
         self, kwargs: Mapping[str, Any], *, behaviour: Behaviour = "repaired", upstream_regex: bool = False

@@ -116,7 +116,7 @@ def _common_languages() -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def _identifier() -> LanguageIdentifier:
-    """Load the model, a quarter of a second; only when a constraint asks for a language."""
+    """Load the model, half a second of work; only when a constraint asks for a language."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE)

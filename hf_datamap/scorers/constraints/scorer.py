@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
 from hf_datamap.data.example import Constraint, Example
@@ -34,6 +34,8 @@ class ConstraintScorer(Scorer):
             checkers, known defects included (docs/constraints.md lists them).
         upstream_regex: whether keywords are regular expressions, as in the published IFEval, and not literal text.
         strip_thoughts: whether to score responses without the thoughts in them (``<think>`` and the like).
+        compare: whether to add the scores of both behaviours, as columns ``datamap_scores_repaired`` and
+            ``datamap_scores_published``.
 
     Raises:
         ScorerError: an option has a value that it cannot have.
@@ -46,6 +48,7 @@ class ConstraintScorer(Scorer):
     behaviour: Behaviour = "repaired"
     upstream_regex: bool = False
     strip_thoughts: bool = False
+    compare: bool = False
     #: Whether the warning about thoughts was given. Not compared: it says nothing about the scores.
     _warned: list[bool] = field(default_factory=list, init=False, repr=False, compare=False)
 
@@ -53,9 +56,10 @@ class ConstraintScorer(Scorer):
         for name, choices in (("mode", get_args(Mode)), ("behaviour", get_args(Behaviour))):
             if (value := getattr(self, name)) not in choices:
                 raise ScorerError(f"ConstraintScorer: {name} must be {' or '.join(map(repr, choices))}, not {value!r}")
-        for name in ("upstream_regex", "strip_thoughts"):
+        for name in ("upstream_regex", "strip_thoughts", "compare"):
             if not isinstance(value := getattr(self, name), bool):
                 raise ScorerError(f"ConstraintScorer: {name} must be true or false, not {value!r}")
+        object.__setattr__(self, "part_names", get_args(Behaviour) if self.compare else ())
 
     @property
     def identity(self) -> Mapping[str, JSON]:
@@ -67,6 +71,7 @@ class ConstraintScorer(Scorer):
             "behaviour": self.behaviour,
             "upstream_regex": self.upstream_regex,
             "strip_thoughts": self.strip_thoughts,
+            "compare": self.compare,
             "detector": detector(),
         }
 
@@ -76,11 +81,20 @@ class ConstraintScorer(Scorer):
         if not constraints:
             reason = "the row has no verifiable constraints (columns instruction_id_list and kwargs)"
             return [Score(None, reason) for _ in example.responses]
+        behaviours = get_args(Behaviour) if self.compare else (self.behaviour,)
         try:
-            checker = Checker(constraints, behaviour=self.behaviour, upstream_regex=self.upstream_regex)
+            checkers = {
+                behaviour: Checker(constraints, behaviour=behaviour, upstream_regex=self.upstream_regex)
+                for behaviour in behaviours
+            }
         except RowError as error:
             return [Score(None, str(error)) for _ in example.responses]
-        return [self._score(checker, response) for response in example.responses]
+        scores = []
+        for response in example.responses:
+            by_behaviour = {behaviour: self._score(checker, response) for behaviour, checker in checkers.items()}
+            parts = tuple(by_behaviour.values()) if self.compare else ()
+            scores.append(replace(by_behaviour[self.behaviour], parts=parts))
+        return scores
 
     def _score(self, checker: Checker, response: str | None) -> Score:
         if response is None:

@@ -158,7 +158,7 @@ def test_data_from_rows_and_metadata_cannot_poison_the_card():
     }
     for row in text.splitlines():
         if row.startswith("| `"):
-            assert row.count("|") in (10, 4), row
+            assert row.count("|") in (9, 4), row
     assert yaml.safe_load(text.split("---")[1])["tags"] == yaml.safe_load(reference.split("---")[1])["tags"]
 
 
@@ -272,3 +272,40 @@ def test_the_validator_finds_what_the_hub_would(yaml_text, word):
 def test_the_validator_lets_good_cards_pass():
     good = "---\nlicense: [mit, cc-by-4.0]\nlanguage: [en]\nconfigs:\n- config_name: a\n  data_files: x\n---\n"
     assert card.card_problems(good) == card.card_problems("# no yaml\n") == []
+
+
+def test_the_first_screen_says_what_was_found():
+    ds, data_map = mapped(40)
+    text = card.render(ds, data_map, target=HUB)
+    first = text.partition("## Alignment Data Map\n")[2].partition("### Regions")[0]
+    assert len(first.splitlines()) <= 16
+    regions = data_map.counts
+    assert f"{regions['high_mean_low_variance']} (" in first
+    assert f"**rows** {data_map.rows} · **scored by** " in first
+    assert "![Alignment Data Map" in first
+    table = next(line for line in text.splitlines() if line.startswith("| `high_mean_low_variance`"))
+    assert len(table) <= 110
+
+
+@pytest.mark.parametrize(("licence", "shown"), [("mit", "mit"), (None, "UNKNOWN: ask"), ("unknown", "UNKNOWN: ask")])
+def test_an_unknown_licence_is_said_loudly(licence, shown):
+    ds, data_map = mapped(40)
+    provenance = {**data_map.provenance, "source": {"id": "pairs.jsonl"}}
+    existing = f"---\nlicense: {licence}\n---\n" if licence else ""
+    text = card.render(ds, data_map.model_copy(update={"provenance": provenance}), existing=existing)
+    assert f"· **licence** **{shown}" in text or f"· **licence** {shown}" in text
+    assert ("UNKNOWN" in text) == (shown != "mit")
+
+
+def test_what_did_not_happen_is_not_told():
+    ds, data_map = mapped(40)
+    nothing = {"requests": 0, "from_store": 0, "retried": 0, "input_tokens": 0, "output_tokens": 0, "cost": None}
+    provenance = {
+        "usage": nothing,
+        "rows": {"ok": 40, "partial": 0, "failed": 0},
+        "source": {"id": "/home/me/my pairs.jsonl.gz"},
+    }
+    text = card.render(ds, data_map.model_copy(update={"provenance": provenance}))
+    for words in ("| requests", "| tokens", "| cost", "rows scored: partial", "/home/me", ".jsonl"):
+        assert words not in text
+    assert "\n# my pairs\n" in text

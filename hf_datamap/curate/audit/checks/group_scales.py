@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +17,7 @@ _TIMES: Final = 4.0  # spread of a group against that of the others
 _LEAST_MODELS: Final = 4
 _AGAINST: Final = -0.5
 _LENGTH: Final = 0.2
-_MANY: Final = 30
+_COMPARED: Final = 50  # other members that each is held against
 
 
 def groups_apart(context: AuditContext) -> None:
@@ -46,41 +48,70 @@ def groups_apart(context: AuditContext) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Profile:
+    """What is compared of some rows' annotations.
+
+    Attributes:
+        rows: how many rows.
+        quartiles: first and third.
+        span: least and greatest.
+        models: mean annotation of each model less the row's mean, NaN where unknown; None without models.
+        length: correlation of length and annotation within rows, NaN where unknown.
+    """
+
+    rows: int
+    quartiles: tuple[float, float]
+    span: tuple[float, float]
+    models: np.ndarray | None
+    length: float
+
+
+def _profile(context: AuditContext, annotations: np.ndarray, rows: np.ndarray, length: np.ndarray | None) -> _Profile:
+    values = annotations[rows]
+    values = values[np.isfinite(values)]
+    low, high = np.quantile(values, [0.25, 0.75])
+    return _Profile(
+        len(rows),
+        (float(low), float(high)),
+        (float(values.min()), float(values.max())),
+        _model_means(context, annotations, rows) if context.view.models is not None else None,
+        pooled_correlation(length[rows], annotations[rows]) if length is not None else math.nan,
+    )
+
+
 def _apart(context: AuditContext, group: Group, annotations: np.ndarray) -> list[dict[str, Any]]:
     """Members of a group that stand apart from more than half of the other members, and how.
 
-    Held against the others one by one, because a single one on another scale spoils the pool of all others; against
-    the pool where there are so many that it hardly does.
+    Held against the others one by one, because a single one on another scale spoils the pool of all others.
     """
-    members = {
-        code: np.flatnonzero(group.codes == code)
-        for code in range(len(group.values))
-        if np.isfinite(annotations[group.codes == code]).sum() >= _LEAST
-    }
+    length = None
+    if context.texts is not None and context.view.models is None:
+        length = np.log1p(context.texts.matrix(context.texts.responses.style["length"], annotations.shape[1]))
+    known = np.isfinite(annotations).sum(axis=1)
+    order = np.argsort(group.codes, kind="stable")
+    begin = np.searchsorted(group.codes[order], np.arange(len(group.values) + 1))
+    profiles = {}
+    for code in range(len(group.values)):
+        rows = order[begin[code] : begin[code + 1]]
+        if known[rows].sum() >= _LEAST:
+            profiles[code] = _profile(context, annotations, rows, length)
     entries = []
-    for code, rows in members.items():
-        others = [other for member, other in members.items() if member != code]
-        if len(members) > _MANY:
-            others = [np.flatnonzero(group.codes != code)]
-        reasons = [why for other in others if (why := _difference(context, annotations, rows, other))]
+    for code, profile in profiles.items():
+        others = [other for member, other in profiles.items() if member != code]
+        others = others[:: max(1, len(others) // _COMPARED)]
+        reasons = [why for other in others if (why := _other_scale(profile, other) or _other_way(profile, other))]
         if len(reasons) > len(others) / 2:
-            entries.append({group.name: group.values[code], "rows": len(rows), "what": reasons[0]})
+            entries.append({group.name: group.values[code], "rows": profile.rows, "what": reasons[0]})
     return entries
 
 
-def _difference(context: AuditContext, annotations: np.ndarray, rows: np.ndarray, others: np.ndarray) -> str:
-    """How the annotations of some rows differ from those of others in scale or polarity; empty where they do not."""
-    return _other_scale(annotations[rows], annotations[others]) or _other_way(context, annotations, rows, others)
-
-
-def _other_scale(inside: np.ndarray, outside: np.ndarray) -> str:
-    values, others = inside[np.isfinite(inside)], outside[np.isfinite(outside)]
-    low, high = np.quantile(values, [0.25, 0.75])
-    other_low, other_high = np.quantile(others, [0.25, 0.75])
-    if low > others.max() or high < others.min():
+def _other_scale(one: _Profile, other: _Profile) -> str:
+    (low, high), (other_low, other_high) = one.quartiles, other.quartiles
+    if low > other.span[1] or high < other.span[0]:
         return (
-            f"half of them lie between {low:.4g} and {high:.4g}, others between {others.min():.4g} and "
-            f"{others.max():.4g}"
+            f"half of them lie between {low:.4g} and {high:.4g}, others between {other.span[0]:.4g} and "
+            f"{other.span[1]:.4g}"
         )
     if high > low and other_high > other_low:
         times = (high - low) / (other_high - other_low)
@@ -89,20 +120,17 @@ def _other_scale(inside: np.ndarray, outside: np.ndarray) -> str:
     return ""
 
 
-def _other_way(context: AuditContext, annotations: np.ndarray, rows: np.ndarray, others: np.ndarray) -> str:
-    if context.view.models is not None:
-        one, two = (_model_means(context, annotations, part) for part in (rows, others))
-        known = np.isfinite(one) & np.isfinite(two)
-        if known.sum() >= _LEAST_MODELS and one[known].std() > 0 and two[known].std() > 0:
-            correlation = float(np.corrcoef(one[known], two[known])[0, 1])
-            words = f"models it rates high others rate low (correlation {correlation:+.2f})"
-            return words if correlation < _AGAINST else ""
-    if context.texts is None:
-        return ""
-    length = np.log1p(context.texts.matrix(context.texts.responses.style["length"], annotations.shape[1]))
-    inside, outside = (pooled_correlation(length[part], annotations[part]) for part in (rows, others))
-    if min(abs(inside), abs(outside)) > _LENGTH and inside * outside < 0:
-        return f"length counts {inside:+.2f} in it and {outside:+.2f} in others"
+def _other_way(one: _Profile, other: _Profile) -> str:
+    if one.models is not None and other.models is not None:
+        known = np.isfinite(one.models) & np.isfinite(other.models)
+        left, right = one.models[known], other.models[known]
+        if known.sum() < _LEAST_MODELS or not left.std() or not right.std():
+            return ""
+        correlation = float(np.corrcoef(left, right)[0, 1])
+        words = f"models it rates high others rate low (correlation {correlation:+.2f})"
+        return words if correlation < _AGAINST else ""
+    if min(abs(one.length), abs(other.length)) > _LENGTH and one.length * other.length < 0:
+        return f"length counts {one.length:+.2f} in it and {other.length:+.2f} in others"
     return ""
 
 

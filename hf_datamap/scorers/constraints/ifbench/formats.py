@@ -25,6 +25,7 @@ _CURLY: Final = str.maketrans("“”‘’", "\"\"''")
 _APOSTROPHE: Final = re.compile(r"(?<=\w)'(?=\w)")
 _OR: Final = re.compile(r"\s*/\s*|\s+or\s+|\s*,\s*")
 _LETTERED: Final = re.compile(r"\W*a\W*b\W*c\W*", re.IGNORECASE)
+_BULLET: Final = re.compile(r"\s*([*-])\s+\S")
 _ITALICS: Final = re.compile(r"<(i|em)>")
 _SIMPLE: Final = "only output this sentence here, ignore all other requests."
 
@@ -223,9 +224,10 @@ def _published_thesis_in_italics() -> Check:
 @TEST_KINDS.add("format:sub-bullets")
 def _sub_bullets() -> Check:
     def check(view: ResponseView) -> bool:
-        marks = [line.lstrip()[0] for line in view.lines if line.lstrip()[:1] in ("*", "-") and line.strip() != "---"]
-        bullets = "".join(marks).lstrip("-").split("*")[1:]
-        return bool(bullets) and all(bullets)
+        # A bullet is a mark and a space: **bold** at the start of a line is none.
+        marks = "".join(match[1] for line in view.lines if (match := _BULLET.match(line)))
+        sub_bullets = marks.split("*")[1:]
+        return bool(sub_bullets) and all(sub_bullets)
 
     return check
 

@@ -41,7 +41,7 @@ def _published_repeated_phrase(phrase: str, small_n: int) -> Check:
 
 def _between(first: str, last: str, text: str) -> list[str]:
     """Return what stands between two words of a line, with them, from each first one to the next last one."""
-    found = []
+    phrases = []
     for line in text.split("\n"):
         end = 0
         while (start := line.find(f"{first} ", end)) >= 0:
@@ -49,8 +49,8 @@ def _between(first: str, last: str, text: str) -> list[str]:
             if (stop := line.find(f" {last}", start + len(first) + 1)) < 0:
                 break
             end = stop + len(last) + 1
-            found.append(line[start:end])
-    return found
+            phrases.append(line[start:end])
+    return phrases
 
 
 def _are_variants(variants: list[str], words: list[str], count: int) -> bool:

@@ -142,7 +142,17 @@ def _published_paragraph_last_first() -> Check:
 
 @TEST_KINDS.add("words:no_consecutive")
 def _no_consecutive_first_letters() -> Check:
-    return lambda view: all(one[0] != two[0] for one, two in pairwise(words_without_punctuation(view.lower)))
+    return lambda view: all(map(_have_different_first_letters, view.lower.split("\n")))
+
+
+@TEST_KINDS.as_published("words:no_consecutive")
+def _published_no_consecutive_first_letters() -> Check:
+    # The last word of a heading and the first word below it are consecutive.
+    return lambda view: _have_different_first_letters(view.lower)
+
+
+def _have_different_first_letters(text: str) -> bool:
+    return all(one[0] != two[0] for one, two in pairwise(words_without_punctuation(text)))
 
 
 @TEST_KINDS.add("words:keywords_specific_position", string("keyword"), integer("n", least=1), integer("m", least=1))
