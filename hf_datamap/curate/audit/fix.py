@@ -37,6 +37,10 @@ class FixResult:
     removed: Dataset | DatasetDict
     counts: dict[str, int]
 
+    def __repr__(self) -> str:
+        fates = ", ".join(f"{rows:,} {fate}" for fate, rows in self.counts.items())
+        return f"FixResult({fates})"[:120]
+
 
 def fix(
     ds: Dataset | DatasetDict,
