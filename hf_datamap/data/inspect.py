@@ -58,6 +58,9 @@ class Inspection:
     complete: bool = True
     evidence: Evidence = field(default_factory=Evidence)
 
+    def __repr__(self) -> str:
+        return f"Inspection(layout {self.layout.name!r}, {self.readable:,} of {self.rows:,} rows readable)"
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
         out = {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -65,7 +65,7 @@ FEATURES: Final = (
     _feature("temperature", r"\btemperature\b|sampling param"),
     _feature(
         SYSTEM,
-        r"system[_ -]?(?:role|message|prompt|instruction|turn)|role.{0,30}\bsystem\b|\bsystem\b.{0,30}\brole"
+        r"system[_ -]?(?:role|message|prompt|instruction|turn)|\brole\b.{0,80}\bsystem\b|\bsystem\b.{0,30}\brole"
         r"|developer (?:role|message|instruction)|roles? must alternate|only user(?:,| and) (?:assistant|model)",
     ),
     _feature("max_tokens", r"max[_ ]?(?:completion|output|new)?[_ ]?tokens"),
