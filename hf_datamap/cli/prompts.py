@@ -82,10 +82,7 @@ def command(*, out: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN40
         return
     shares = ", ".join(f"k={size}: {count:,}" for size, count in sizes.items())
     click.echo(f"{len(ds):,} prompts ({shares}), {bases:,} base prompts -> {out}")
-    click.echo(
-        f"balance       the least used kind of constraint stands in {balance.least:,} prompts, the most used one in "
-        f"{balance.most:,}: {balance.ratio:.2f}, of {balance.optimum:.2f} that the conflicts allow"
-    )
+    click.echo(f"balance       {balance}")
     if writer:
         by_writer = ", ".join(f"{name}: {count:,}" for name, count in writers.items())
         usage = writer.usage

@@ -58,10 +58,14 @@ class PromptHashes:
     def of(cls, name: str, prompts: Iterable[str]) -> Self:
         """Hash prompts."""
         texts = list(prompts)
-        found = words(texts)
-        values, starts = shingles(found, _SHINGLE)
+        texts_words = words(texts)
+        values, starts = shingles(texts_words, _SHINGLE)
         return cls(
-            name, text_hashes([fold(text) for text in texts]), np.unique(shingles(found, NGRAM)[0]), values, starts
+            name,
+            text_hashes([fold(text) for text in texts]),
+            np.unique(shingles(texts_words, NGRAM)[0]),
+            values,
+            starts,
         )
 
     def save(self, path: str | Path) -> None:
@@ -83,12 +87,12 @@ class PromptHashes:
             prompts: texts.
             least_similarity: estimated Jaccard similarity of three-word sequences from which two are nearly equal.
         """
-        found = words(prompts)
+        prompt_words = words(prompts)
         hits = np.isin(text_hashes([fold(text) for text in prompts]), self.exact)
-        grams, starts = shingles(found, NGRAM)
+        grams, starts = shingles(prompt_words, NGRAM)
         owners = np.repeat(np.arange(len(prompts)), np.diff(starts))
         hits[owners[np.isin(grams, self.ngrams)]] = True
-        values, starts = shingles(found, _SHINGLE)
+        values, starts = shingles(prompt_words, _SHINGLE)
         both = np.concatenate([sketches(self.shingles, self.starts), sketches(values, starts)])
         usable = np.concatenate([np.diff(self.starts), np.diff(starts)]) >= NGRAM - _SHINGLE
         near = near_duplicates(both, usable, least_similarity)[len(self.exact) :]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hf_datamap.data import notebook
 from hf_datamap.data.detect import left_out
 from hf_datamap.data.evidence import Collector, Evidence, RowAsRead, example_as_json
 from hf_datamap.data.example import Example
@@ -56,6 +57,9 @@ class Inspection:
     auto: str = ""
     complete: bool = True
     evidence: Evidence = field(default_factory=Evidence)
+
+    def __repr__(self) -> str:
+        return f"Inspection(layout {self.layout.name!r}, {self.readable:,} of {self.rows:,} rows readable)"
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
@@ -111,6 +115,10 @@ class Inspection:
         lines += [("", f"{count:,} with {what}") for what, count in self.notes.items()]
         page = [f"{name:<12} {printable(value)}" for name, value in lines]
         return "\n".join([*page, "", *self._example_lines(width)])
+
+    def _repr_html_(self) -> str:
+        """Return the page for notebooks."""
+        return notebook.preformatted(self.to_text())
 
     def _example_lines(self, width: int) -> list[str]:
         if self.example is None:

@@ -111,6 +111,35 @@ def wilson_interval(share: float, total: float, z: float) -> tuple[float, float]
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
+def corrected_share(
+    judged: float, total: int, agreed: tuple[int, int], opposed: tuple[int, int]
+) -> tuple[float, float, float]:
+    """A share that a fallible judge gives, corrected by how it errs on rows whose truth is known; with a 95 % interval.
+
+    theta = (p + q0 - 1) / (q0 + q1 - 1), with the judge's own share p, its rate q1 of saying yes where that is true and
+    q0 of saying no where that is true (Rogan and Gladen 1978; for judges 2511.21140). The interval counts both the
+    uncertainty of p and that of the calibration rows (delta method, rates smoothed by one row of each kind).
+
+    Args:
+        judged: share of rows for which the judge says yes.
+        total: how many rows it judged.
+        agreed: of the calibration rows where yes is true, those where it says yes, and all of them.
+        opposed: of those where no is true, those where it says no, and all of them.
+
+    Returns:
+        Share, lower and upper end; NaN, 0 and 1 where the judge is no better than chance on the calibration rows.
+    """
+    q1, q0 = ((hits + 1) / (count + 2) for hits, count in (agreed, opposed))
+    youden = q0 + q1 - 1
+    if not total or not agreed[1] or not opposed[1] or youden <= 0:
+        return math.nan, 0.0, 1.0
+    share = min(1.0, max(0.0, (judged + q0 - 1) / youden))
+    variance = judged * (1 - judged) / total
+    variance += (1 - share) ** 2 * q0 * (1 - q0) / opposed[1] + share**2 * q1 * (1 - q1) / agreed[1]
+    half = 1.96 * math.sqrt(variance) / youden
+    return share, max(0.0, share - half), min(1.0, share + half)
+
+
 def cramers_v(table: np.ndarray) -> tuple[float, float]:
     """Cramer's V of a contingency table of counts, corrected for bias (Bergsma 2013), and the p of its chi square."""
     from scipy.stats import chi2_contingency

@@ -123,6 +123,12 @@ class Balance:
         """Uses of the least used kind over those of the most used one."""
         return self.least / self.most
 
+    def __str__(self) -> str:
+        return (
+            f"the least used kind of constraint stands in {self.least:,} prompts, the most used one in {self.most:,}: "
+            f"{self.ratio:.2f}, of {self.optimum:.2f} that the conflicts allow"
+        )
+
 
 def balance_of(sets: Iterable[Iterable[str]]) -> Balance:
     """Return how equally often the kinds that can be used are used in sets of kinds (``instruction_id_list``)."""

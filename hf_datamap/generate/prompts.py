@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hf_datamap.errors import GenerateError
 from hf_datamap.generate.arguments import as_columns, draw_arguments
 from hf_datamap.generate.base_prompts import BasePrompt, Embed, drop_near_duplicates, recombine
-from hf_datamap.generate.constraint_sets import draw_sets
+from hf_datamap.generate.constraint_sets import balance_of, draw_sets
 from hf_datamap.generate.draft import Draft
 from hf_datamap.generate.model_writer import Writer
 from hf_datamap.generate.reference_response import find_reference_response
@@ -62,7 +62,7 @@ def prompts(
 
     Returns:
         Rows with ``id``, ``prompt``, ``instruction_id_list``, ``kwargs`` (JSON), ``k``, ``base``, ``seed_id`` and
-        ``writer``, in random order.
+        ``writer``, in random order. The dataset's ``info.description`` says how equally the kinds are used.
 
     Raises:
         GenerateError: a number is out of range, or no n different prompts can be made.
@@ -180,7 +180,10 @@ def as_dataset(drafts: Sequence[Draft], texts: Sequence[str], writers: Sequence[
             }
             yield row | {"witness": draft.reference_response} if witness else row
 
-    return Dataset.from_list(list(rows()), features=features(witness=witness))
+    dataset = Dataset.from_list(list(rows()), features=features(witness=witness))
+    balance = balance_of([constraint.id for constraint in draft.constraints] for draft in drafts)
+    dataset.info.description = f"Prompts with verifiable constraints; {balance}."
+    return dataset
 
 
 def features(*, witness: bool) -> Features:

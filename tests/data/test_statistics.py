@@ -96,3 +96,22 @@ def _by_scipy(s, a):
     if not varies:
         return [np.nan, np.nan, cosine]
     return [stats.kendalltau(s, a).statistic, stats.pearsonr(s, a).statistic, cosine]
+
+
+def test_a_corrected_share_holds_the_truth():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(200):
+        truth = rng.random(3000) < 0.85
+        says = np.where(truth, rng.random(3000) < 0.9, rng.random(3000) < 0.3)
+        known = rng.choice(3000, 200, replace=False)
+        right, wrong = truth[known], ~truth[known]
+        share, low, high = st.corrected_share(
+            says.mean(), 3000, (int((says[known] & right).sum()), int(right.sum())),
+            (int((~says[known] & wrong).sum()), int(wrong.sum())),
+        )  # fmt: skip
+        inside += low <= 0.85 <= high
+    assert inside > 180
+    assert abs(share - 0.85) < 0.1
+    assert math.isnan(st.corrected_share(0.5, 100, (5, 10), (5, 10))[0])
+    assert math.isnan(st.corrected_share(0.5, 100, (5, 10), (0, 0))[0])

@@ -70,6 +70,8 @@ def test_kinds_are_used_equally_often():
     assert (balance.least, balance.most) == (min(use.values()), max(use.values()))
     assert balance.optimum == pytest.approx(0.6)
     assert balance.ratio > 0.95 * balance.optimum
+    assert f"{balance.least:,} prompts" in ds.info.description
+    assert "of 0.60 that the conflicts allow" in ds.info.description
 
 
 def test_no_use_of_the_conflict_table_is_more_balanced():

@@ -74,7 +74,7 @@ def test_a_panel_shares_options_out():
         ("judge:m", {"combine": "mean"}, "has no option combine"),
         ("constraints", {"samples": 2}, "Its options: behaviour, compare, strip_thoughts, upstream_regex"),
         ("judge:m", {"timeout": "long"}, "timeout=long"),
-        ("reference@rouge-l", {"long_texts": "cut"}, "Its options: writer"),
+        ("reference@rouge-l", {"long_texts": "cut"}, "Its options: text_only, writer"),
     ],
 )
 def test_options_that_nothing_takes_are_refused(text, options, words):

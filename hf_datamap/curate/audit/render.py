@@ -87,9 +87,9 @@ def _finding(finding: Finding) -> str:
     return "\n\n".join(parts)
 
 
-def suspects(found: Suspects, *, with_split: bool) -> list[str]:
+def suspects(listed: Suspects, *, with_split: bool) -> list[str]:
     """The section on suspects: the most probable ones as a table."""
-    if not len(found):
+    if not len(listed):
         return []
     rows = [
         {
@@ -103,9 +103,9 @@ def suspects(found: Suspects, *, with_split: bool) -> list[str]:
             "text annotated better": suspect.responses[0] if suspect.responses else "",
             "text annotated worse": suspect.responses[1] if suspect.responses else "",
         }
-        for suspect in found[:_SUSPECTS]
+        for suspect in listed[:_SUSPECTS]
     ]
-    shown = [f"The first {len(rows)} of {len(found):,}, most probable first."] if len(rows) < len(found) else []
+    shown = [f"The first {len(rows)} of {len(listed):,}, most probable first."] if len(rows) < len(listed) else []
     return ["## Suspects", *shown, _table(rows)]
 
 
@@ -115,6 +115,10 @@ def review(summary: ReviewSummary) -> list[str]:
         {"share of wrong labels among": name, "estimate": share, "95 % from": low, "to": high}
         for name, (share, low, high) in (("suspects", summary.precision), ("all rows", summary.label_error))
     ]
+    share, low, high = summary.agreement
+    if not math.isnan(share):
+        what = "all rows, by corrected agreement"
+        rows.append({"share of wrong labels among": what, "estimate": 1 - share, "95 % from": 1 - high, "to": 1 - low})
     parts = ["## Reviewed rows", f"{summary.reviewed:,} reviewed, {summary.wrong:,} of them wrong.", _table(rows)]
     if summary.review_next:
         parts.append(
@@ -124,23 +128,23 @@ def review(summary: ReviewSummary) -> list[str]:
     return parts
 
 
-def comparison(found: ReleaseComparison) -> list[str]:
+def comparison(both: ReleaseComparison) -> list[str]:
     """The section on what changed since an older release."""
     parts = [
         "## Against the older release",
-        f"{found.old_rows:,} rows became {found.new_rows:,}: {found.added:,} added, {found.removed:,} removed, "
-        f"{found.changed:,} changed, {found.unchanged:,} unchanged. {found.relabelled:,} rows prefer another response.",
+        f"{both.old_rows:,} rows became {both.new_rows:,}: {both.added:,} added, {both.removed:,} removed, "
+        f"{both.changed:,} changed, {both.unchanged:,} unchanged. {both.relabelled:,} rows prefer another response.",
     ]
-    if found.regions is not None:
+    if both.regions is not None:
         names = [inert(name) for name in columns.REGIONS]
         table = [
             {"old \\ new": name, **dict(zip(names, row, strict=True))}
-            for name, row in zip(names, found.regions, strict=True)
+            for name, row in zip(names, both.regions, strict=True)
         ]
         parts += ["Regions of common rows, old by row, new by column:", _table(table, raw=True)]
     drift_rows = [
         {"quantity": d.what, "old mean": d.old, "new mean": d.new, "distance": d.distance, "p": d.p}
-        for d in found.drifts
+        for d in both.drifts
     ]
     if drift_rows:
         parts += ["Drift (two-sample Kolmogorov-Smirnov):", _table(drift_rows)]

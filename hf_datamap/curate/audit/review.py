@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from hf_datamap.data.statistics import wilson_interval
+from hf_datamap.data.statistics import corrected_share, wilson_interval
 from hf_datamap.data.view import DatasetView
 from hf_datamap.errors import DataMapError
 
@@ -50,6 +50,9 @@ class ReviewSummary:
         suspects_reviewed: how many of them are suspects.
         precision: share of the suspects that are wrong, and its interval; NaN without a reviewed suspect.
         label_error: share of all compared annotations that are wrong, and its interval.
+        agreement: share of right annotations by the scores' agreement with them, corrected for how the scores err on
+            reviewed rows (`hf_datamap.data.statistics.corrected_share`), and its interval; NaN where the reviewed rows
+            are no fair draw (suspects were looked at first) or show too little.
         more_reviews: how many more suspects to review so that the interval of the precision is half as wide.
         review_next: rows to review next, those that the estimate is least sure about first.
     """
@@ -59,6 +62,7 @@ class ReviewSummary:
     suspects_reviewed: int
     precision: tuple[float, float, float]
     label_error: tuple[float, float, float]
+    agreement: tuple[float, float, float]
     more_reviews: int
     review_next: tuple[int, ...]
 
@@ -202,9 +206,26 @@ def summarise(
         suspects_reviewed=int(seen.size),
         precision=precision,
         label_error=(share, max(0.0, share - half), min(1.0, share + half)),
+        agreement=_corrected_agreement(contradicted[compared], verdict[compared]),
         more_reviews=3 * max(int(seen.size), 8),
         review_next=tuple(unsure[:_NEXT].tolist()),
     )
+
+
+def _corrected_agreement(contradicted: np.ndarray, verdict: np.ndarray) -> tuple[float, float, float]:
+    """Share of right annotations from how often scores agree with them, corrected; NaN unless reviews are a fair draw.
+
+    The correction needs reviewed rows that were not chosen by what the scores say of them.
+    """
+    known = np.isfinite(verdict)
+    rate = float(contradicted.mean()) if contradicted.size else 0.0
+    spread = math.sqrt(max(rate * (1 - rate), 1e-12) / max(int(known.sum()), 1))
+    if not known.any() or abs(float(contradicted[known].mean()) - rate) > 3 * spread:
+        return math.nan, 0.0, 1.0
+    right, wrong = known & (verdict == 0), known & (verdict == 1)
+    agreed = int((right & ~contradicted).sum()), int(right.sum())
+    opposed = int((wrong & contradicted).sum()), int(wrong.sum())
+    return corrected_share(1 - rate, contradicted.size, agreed, opposed)
 
 
 def _log_odds(probability: np.ndarray) -> np.ndarray:

@@ -50,14 +50,14 @@ def near_duplicates(sketched: np.ndarray, usable: np.ndarray, least: float) -> n
     """
     earlier = np.full(len(sketched), -1, np.int64)
     entries = np.flatnonzero(usable)
-    mine = sketched[entries]
-    for band in np.split(mine, _BANDS if least >= 0.7 else 2 * _BANDS, axis=1):
+    compared = sketched[entries]
+    for band in np.split(compared, _BANDS if least >= 0.7 else 2 * _BANDS, axis=1):
         key = np.zeros(len(band), np.uint64)
         for column in band.T:
             key = mix(key ^ column.astype(np.uint64))
         first = first_with_same(key)
         later = np.flatnonzero(first != np.arange(len(first)))
-        similar = (mine[later] == mine[first[later]]).mean(axis=1) >= least
+        similar = (compared[later] == compared[first[later]]).mean(axis=1) >= least
         rows, others = entries[later[similar]], entries[first[later[similar]]]
         better = (earlier[rows] < 0) | (others < earlier[rows])
         earlier[rows[better]] = others[better]

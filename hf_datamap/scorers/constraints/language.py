@@ -30,7 +30,7 @@ _MAX_CHARACTERS: Final = 4000
 #: likelihood, since naive Bayes counts every repeat of a word as new evidence. Ours, set on the disagreements with the
 #: published verdicts of IFEval and M-IFEval.
 _MARGIN: Final = 4.0
-_RELATIVE_MARGIN: Final = 0.015
+_RELATIVE_MARGIN: Final = 0.008
 _MARKUP: Final = re.compile(r"[_*#`<>{}\[\]|\\]+")
 
 
@@ -116,7 +116,7 @@ def _common_languages() -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def _identifier() -> LanguageIdentifier:
-    """Load the model, a quarter of a second; only when a constraint asks for a language."""
+    """Load the model, half a second of work; only when a constraint asks for a language."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE)

@@ -152,3 +152,15 @@ def test_the_members_of_a_panel_have_a_say_each():
 
     assert f1(together) > f1(alone) + 0.1
     assert "5 judges" in together.finding("suspect_rate").detail
+
+
+def test_agreement_is_corrected_only_where_reviewed_rows_are_a_fair_draw():
+    ds, wrong = planted.pairs(2000, 0.15, noise=1.2)
+    rng = np.random.default_rng(0)
+    fair = audit(ds, read_texts=False, reviewed={int(r): not wrong[r] for r in rng.choice(2000, 300, replace=False)})
+    _, low, high = fair.review.agreement
+    assert low <= 1 - wrong.mean() <= high
+    assert "corrected agreement" in fair.to_markdown()
+    chosen = audit(ds, read_texts=False).suspects.rows[:60]
+    biased = audit(ds, read_texts=False, reviewed={int(r): not wrong[r] for r in chosen})
+    assert np.isnan(biased.review.agreement[0])

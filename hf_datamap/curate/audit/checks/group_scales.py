@@ -123,10 +123,10 @@ def _other_scale(one: _Profile, other: _Profile) -> str:
 def _other_way(one: _Profile, other: _Profile) -> str:
     if one.models is not None and other.models is not None:
         known = np.isfinite(one.models) & np.isfinite(other.models)
-        mine, theirs = one.models[known], other.models[known]
-        if known.sum() < _LEAST_MODELS or not mine.std() or not theirs.std():
+        left, right = one.models[known], other.models[known]
+        if known.sum() < _LEAST_MODELS or not left.std() or not right.std():
             return ""
-        correlation = float(np.corrcoef(mine, theirs)[0, 1])
+        correlation = float(np.corrcoef(left, right)[0, 1])
         words = f"models it rates high others rate low (correlation {correlation:+.2f})"
         return words if correlation < _AGAINST else ""
     if min(abs(one.length), abs(other.length)) > _LENGTH and one.length * other.length < 0:

@@ -40,15 +40,15 @@ def personal_data(context: AuditContext) -> None:
         for place, example in enumerate(batch):
             if not isinstance(example, Example):
                 continue
-            found = [hit for text in (prompt_text(example), *example.responses) for hit in personal_items(text or "")]
-            if found:
+            items = [hit for text in (prompt_text(example), *example.responses) for hit in personal_items(text or "")]
+            if items:
                 rows.append(first + place)
-                kinds.update({kind for kind, _ in found})
+                kinds.update({kind for kind, _ in items})
                 if len(evidence) < context.evidence:
                     entry = context.example_rows([first + place])[0]
                     del entry["prompt"]  # the item itself may stand in it
                     evidence.append(
-                        entry | {"holds": ", ".join(sorted({f"{kind} {mask(item)}" for kind, item in found}))}
+                        entry | {"holds": ", ".join(sorted({f"{kind} {mask(item)}" for kind, item in items}))}
                     )
     log.rows_finding(
         "personal_data",

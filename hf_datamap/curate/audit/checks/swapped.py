@@ -28,7 +28,8 @@ def swapped_responses(context: AuditContext, texts: TextFacts) -> None:
         texts.rows,
         "have a response that fits another row's prompt better than its own",
         alarm=0.05,
-        detail="By rare words shared; finds about half of swapped responses, and is seldom wrong on single-turn data. "
+        detail="By rare words shared; finds a third to a half of swapped responses, and is seldom wrong on single-turn "
+        "data. "
         "In dialogues, short replies with few words of their own can look like it.",
         evidence=evidence,
     )
