@@ -10,6 +10,8 @@ from typing import Any, NotRequired, TypedDict
 
 from hf_datamap.errors import RowError
 
+_SHOWN = 40  # characters of the last message in a `repr`
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -109,6 +111,12 @@ class Example:
     source_id: str | None = None
     scores: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     reasoning: tuple[str | None, ...] = ()
+
+    def __repr__(self) -> str:
+        prompt = " ".join(str(self.prompt[-1]["content"]).split()) if self.prompt else ""
+        shown = prompt if len(prompt) <= _SHOWN else f"{prompt[: _SHOWN - 3]}..."
+        labels = "no annotations" if self.annotations is None else f"annotations {list(self.annotations[:4])}"
+        return f"Example({len(self.prompt)} messages, last {shown!r}, {len(self.responses)} responses, {labels})"
 
     @property
     def has_images(self) -> bool:

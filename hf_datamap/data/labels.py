@@ -149,8 +149,11 @@ def _scores_or_order(cells: Sequence[Any], count: int, _: Mapping[str, Winner]) 
 
 def _votes_of(cells: Sequence[Any]) -> list[Any]:
     votes: list[Any] = []
-    for cell in cells:
-        if isinstance(cell, (list, tuple)):
+    for value in cells:
+        cell = decoded(value) if isinstance(value, str) and value.startswith("[") else value
+        if isinstance(cell, str) and cell.startswith("["):
+            votes.append(cell)  # [[A]], as judges write it
+        elif isinstance(cell, (list, tuple)):
             votes.extend(_votes_of(cell))
         elif cell is not None and cell != "" and not (isinstance(cell, float) and math.isnan(cell)):
             votes.append(cell)
@@ -229,8 +232,8 @@ def _keyed(cells: Sequence[Any], count: int, _: Mapping[str, Winner]) -> Annotat
     if len(keys) != count or len(score_keys) != len(values) or len(set(map(str, score_keys))) != len(score_keys):
         raise RowError("the keyed scores do not pair up with the responses", seen(score_keys))
     scores = {str(key): grade(value) for key, value in zip(score_keys, values, strict=True)}
-    found = [scores.get(str(key)) for key in keys]
-    return found if any(value is not None for value in found) else None
+    values_by_response = [scores.get(str(key)) for key in keys]
+    return values_by_response if any(value is not None for value in values_by_response) else None
 
 
 def _two(count: int) -> None:

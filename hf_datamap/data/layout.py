@@ -80,6 +80,10 @@ class Layout:
     name: str = "custom"
     why: str = "given by the user"
 
+    def __repr__(self) -> str:
+        shown = f"prompt={list(self.prompt)}, responses={list(self.responses)}, annotations={list(self.annotations)}"
+        return f"Layout({self.name!r}, {shown if len(shown) <= 90 else shown[:87] + '...'})"
+
     def __init__(
         self,
         prompt: str | Sequence[str] | None = None,

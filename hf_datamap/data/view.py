@@ -16,7 +16,7 @@ import xxhash
 from hf_datamap.data import columns
 from hf_datamap.data.detect import detect_layout
 from hf_datamap.data.example import Example
-from hf_datamap.data.independence import has_order
+from hf_datamap.data.independence import has_order, same_values
 from hf_datamap.data.labels import NEEDS_TEXTS, RULES
 from hf_datamap.data.layout import Layout
 from hf_datamap.data.paths import parse_path, parse_paths
@@ -210,6 +210,18 @@ class DatasetView:
         return matrix if np.isfinite(matrix).any() else None
 
     @cached_property
+    def preferences(self) -> np.ndarray | None:
+        """What says which response is better, shape (rows, responses): annotations, else the order of the columns.
+
+        Where the scores are the annotations, a chosen and a rejected column have the first word: they are independent.
+        """
+        if self.annotations is None:
+            return self.order
+        if self.order is not None and self.scores is not None and same_values(self.scores, self.annotations):
+            return self.order
+        return self.annotations
+
+    @cached_property
     def own_scores(self) -> np.ndarray | None:
         """Scores that ship with the responses (`Layout.scores`), shape (rows, responses); None without any."""
         paths = parse_paths(self.layout.scores) if self.layout else ()
@@ -294,6 +306,9 @@ class DatasetView:
         for part, first in zip(self.splits.values(), self.starts, strict=False):
             in_part = rows[(rows >= first) & (rows < first + len(part))] - first
             own = part.select_columns([name for name in part.column_names if not name.startswith("datamap_")])
+            if not own.column_names:  # columns of the map alone: nothing tells such rows apart but their order
+                hashes += [0] * len(in_part)
+                continue
             for start in range(0, len(in_part), BATCH):
                 table = own.select(in_part[start : start + BATCH])[:]
                 hashes += [xxhash.xxh3_64_intdigest(repr(row).encode("utf-8", "replace")) for row in table.to_pylist()]

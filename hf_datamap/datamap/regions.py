@@ -51,6 +51,11 @@ class Region(FrozenModel):
     agreement: float | None = None
     margin: float | None = None
 
+    def __repr__(self) -> str:
+        return f"Region({self.name!r}, {self.rows:,} rows, {self.share:.1%})"
+
+    __str__ = __repr__
+
 
 @dataclass(frozen=True)
 class RegionSums:

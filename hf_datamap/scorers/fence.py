@@ -50,6 +50,11 @@ _CONTROL: Final = re.compile(
 
 def fence_secret() -> bytes:
     """Return the secret of this machine's score store; made when it is first needed, readable by its owner only."""
+    return _secret_of(*map(os.environ.get, ("HF_DATAMAP_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME")))
+
+
+@lru_cache(maxsize=64)  # asked for every request; making a path takes longer than all else about a prompt
+def _secret_of(*_environment: str | None) -> bytes:
     return _secret_in(config.cache_dir())
 
 

@@ -8,6 +8,7 @@ they cover English, German, French, Spanish, Italian, Portuguese, Russian, Chine
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -40,8 +41,7 @@ class _Pattern:
     Attributes:
         kind: what its words do.
         hints: groups of substrings in lower case; of each group one must be in the text. They are looked for first,
-            because most texts have none and regular expressions are slow (for 2,000 characters 2 ms without hints, 0.3
-            with them).
+            because most texts have none and regular expressions are slow (2 ms for 2,000 characters).
         regex: the pattern.
     """
 
@@ -52,7 +52,7 @@ class _Pattern:
 
 def _pattern(kind: str, hints: str, regex: str) -> _Pattern:
     """Make a pattern; groups of hints are separated by ``&``, hints by ``|``."""
-    groups = tuple(tuple(group.split("|")) for group in hints.split("&"))
+    groups = tuple(sorted((tuple(group.split("|")) for group in hints.split("&")), key=len))
     return _Pattern(kind, groups, re.compile(regex, re.IGNORECASE | re.MULTILINE))
 
 
@@ -282,21 +282,38 @@ _FORMS: Final = (
 )
 _FOR_ASCII: Final = (*_ENGLISH, *_FORMS, *_EUROPEAN)
 _FOR_ALL: Final = (*_FOR_ASCII, *_OTHER_SCRIPTS)
-_HINTS_ASCII, _HINTS_ALL = (
-    tuple(dict.fromkeys(hint for pattern in patterns for group in pattern.hints for hint in group))
-    for patterns in (_FOR_ASCII, _FOR_ALL)
+_BEGINNING: Final = 4  # letters
+#: Hints that stand within words, as in "Höchstpunktzahl". All others of plain letters begin a word.
+_WITHIN_WORDS: Final = frozenset(
+    {"chst", "maximal", "voll", "best", "punkt", "bewertung", "note", "wertung", "valuateur"}
 )
+
+
+def _gate(pattern: _Pattern) -> frozenset[str] | None:
+    """Beginnings of words of which a text must have one; None where no group of hints says so.
+
+    Sets make the common case quick, a text without any of them: 60 microseconds for 1,000 characters, where looking
+    for each hint takes 190.
+    """
+    for group in pattern.hints:
+        if all(len(h) >= _BEGINNING and h.isascii() and h.isalpha() and h not in _WITHIN_WORDS for h in group):
+            return frozenset(hint[:_BEGINNING] for hint in group)
+    return None
+
+
+_GATED_ASCII, _GATED_ALL = (
+    tuple((_gate(pattern), pattern) for pattern in patterns) for patterns in (_FOR_ASCII, _FOR_ALL)
+)
+_SPACES: Final = str.maketrans(dict.fromkeys(string.punctuation + "’‘“”«»¿¡、。，：；！？（）「」", " "))
 
 
 def find_judge_directed(text: str) -> Iterator[Directed]:
     """Find the words of a text that speak to a judge, pattern by pattern."""
     lower = text.lower()
-    patterns, hints = (_FOR_ASCII, _HINTS_ASCII) if text.isascii() else (_FOR_ALL, _HINTS_ALL)
-    # Each hint is looked for once: 130 microseconds a text of 1,000 characters, against 190 pattern by pattern.
-    present = {hint for hint in hints if hint in lower}
-    if not present:
-        return
-    for pattern in patterns:
-        if all(not present.isdisjoint(group) for group in pattern.hints):
+    beginnings = {word[:_BEGINNING] for word in lower.translate(_SPACES).split()}
+    for gate, pattern in _GATED_ASCII if text.isascii() else _GATED_ALL:
+        if gate is not None and gate.isdisjoint(beginnings):
+            continue
+        if all(any(hint in lower for hint in group) for group in pattern.hints):
             for match in pattern.regex.finditer(text):
                 yield Directed(pattern.kind, match.start(), match.end())

@@ -79,6 +79,9 @@ class ScoreFn:
         self._gates = weakref.WeakKeyDictionary()
         self._rows: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _RowByRow] = weakref.WeakKeyDictionary()
 
+    def __repr__(self) -> str:
+        return f"score_fn({type(self.scorer).__name__})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         # Also what the fingerprint is made of: it changes with the scorer, the layout and the package.
         return _restore, (self.scorer, self.layout, __version__)

@@ -77,6 +77,9 @@ class Finding:
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64), repr=False)
     evidence: tuple[Mapping[str, Any], ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Finding({self.check}, {self.severity}, {self.title[:80]!r})"
+
 
 @dataclass
 class AuditLog:
