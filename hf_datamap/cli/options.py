@@ -13,7 +13,7 @@ import click
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class OutputPath(click.ParamType[Path]):
+class OutputPath(click.ParamType):  # type: ignore[type-arg] # only newer releases of click take the type
     """A file or folder to write; that it can be written is found out while options are read, before any work.
 
     Args:

@@ -62,7 +62,8 @@ def find_layout(
 
 def first_rows(ds: Dataset | IterableDataset, count: int = _SAMPLE_ROWS) -> list[dict[str, Any]]:
     """Return the first rows as Python values; a stream is not consumed."""
-    return list(itertools.islice(iter(ds.with_format(None).take(count)), count))
+    rows = getattr(ds, "num_rows", count)  # in datasets 4.0 a dataset cannot give fewer rows than are taken
+    return list(itertools.islice(iter(ds.with_format(None).take(min(count, rows))), count))
 
 
 def every_nth(splits: Mapping[str, Dataset], step: int) -> DatasetDict:
@@ -178,7 +179,10 @@ def by_row_group(ds: IterableDataset) -> IterableDataset:
     Order and rows stay. Other streams are returned as they are: the shards of a shuffled one decide its order.
     """
     reads_files = type(getattr(ds, "_ex_iterable", None)).__name__ == "ArrowExamplesIterable"
-    return ds.reshard() if reads_files and getattr(ds, "_distributed", None) is None else ds
+    if not reads_files or getattr(ds, "_distributed", None) is not None:
+        return ds
+    # An older datasets cannot cut a stream so: it reads ahead, which takes more memory and changes nothing else.
+    return ds.reshard() if hasattr(ds, "reshard") else ds
 
 
 def with_table(table: pa.Table, added: pa.Table) -> pa.Table:
