@@ -100,7 +100,9 @@ def map_source(source: str, options: Mapping[str, Any], parts: PartOptions, mapp
     if parts.engine == "memory" and parts.for_parts_only:
         raise click.UsageError(f"{', '.join(parts.for_parts_only)}: only with --engine shards or ray")
     check_options(options)
-    scorer = named_scorer(options)  # before anything is read: wrong spellings show at once
+    scorer = named_scorer(options)  # before anything is read: wrong spellings show at once, a missing key too
+    if scorer is not None:
+        scorer.check()
     asked_for = parts.engine in ("shards", "ray") or (parts.engine == "auto" and bool(parts.for_parts_only))
     # The scales of a panel's members take all rows at once.
     by_size = parts.engine == "auto" and not (scorer and scorer.needs_fit)

@@ -25,6 +25,8 @@ Examples:
   hf-datamap audit new.parquet --against old.parquet            what changed between two releases
   hf-datamap audit my-map --fixes fixed --fix-rows suspects,identical,duplicates
   hf-datamap audit me/pairs --split all                         leaks between splits, too
+  hf-datamap audit my-map --reviewed seen.jsonl                 suspects calibrated by rows that a person has marked
+  hf-datamap audit my-map --contamination ifeval --baseline report.json --report new.sarif
 
 \b
 Exit code 1: a gate failed, or, without --fail-on, there is an alarm.

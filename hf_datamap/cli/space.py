@@ -64,7 +64,7 @@ def preview(folder: Path, *, port: int, host: str, static: Path | None) -> None:
     """Show the map in DIR on this machine; nothing leaves it."""
     from hf_datamap.errors import HubError
     from hf_datamap.publish import load
-    from hf_datamap.publish.space import space_files
+    from hf_datamap.publish.space_app import space_files
     from hf_datamap.publish.static import page_of
 
     if static:

@@ -71,8 +71,7 @@ class Pool:
     @cached_property
     def annotations(self) -> np.ndarray | None:
         """Annotations, shape (rows, responses), NaN where missing; None when nothing ships with the data."""
-        labels = self._view.annotations
-        labels = self._view.order if labels is None else labels
+        labels = self._view.preferences
         if labels is None:
             return None
         width = self.scores.shape[1]

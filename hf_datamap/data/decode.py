@@ -85,6 +85,7 @@ def _with_commas(text: str) -> Iterator[str]:  # noqa: C901, PLR0912 - one branc
             opened -= 1
             if arrays and arrays[-1] == opened + 1:
                 arrays.pop()
+                ended = True
                 continue
         if kind == "word" and (piece.startswith("dtype=") or piece == _LEFT_OUT):
             if piece == _LEFT_OUT:

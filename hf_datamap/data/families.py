@@ -182,9 +182,8 @@ def _pair_layouts(sample: Sample, pair: _Pair, *, alone: bool) -> Iterable[Layou
     numeric = any(kind in ("number", "flag") for kind in kinds)
     if numeric and not alone:
         return []
-    lists = [
-        not sample.is_side(name) and isinstance(kind, ListOf) for name, kind in zip(pair.columns, kinds, strict=True)
-    ]
+    # Text that encodes a list of texts in every row is one; other encoded values are texts of their own (code, say).
+    lists = [is_texts(kind) or sample.is_list_of_sides(name) for name, kind in zip(pair.columns, kinds, strict=True)]
     paths = [format_path((name,)) + ("[]" if many else "") for name, many in zip(pair.columns, lists, strict=True)]
     spoken = " and ".join(pair.columns)
     whole = [is_conversation(kind) or is_messages_object(kind) or kind == "json" for kind in kinds]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hf_datamap.data import notebook
 from hf_datamap.data.detect import left_out
 from hf_datamap.data.evidence import Collector, Evidence, RowAsRead, example_as_json
 from hf_datamap.data.example import Example
@@ -114,6 +115,10 @@ class Inspection:
         lines += [("", f"{count:,} with {what}") for what, count in self.notes.items()]
         page = [f"{name:<12} {printable(value)}" for name, value in lines]
         return "\n".join([*page, "", *self._example_lines(width)])
+
+    def _repr_html_(self) -> str:
+        """Return the page for notebooks."""
+        return notebook.preformatted(self.to_text())
 
     def _example_lines(self, width: int) -> list[str]:
         if self.example is None:

@@ -40,6 +40,7 @@ _ROW_WORDS: Final = frozenset(
         "outputs",
     )
 )
+_ROW_KEYS: Final = ("data", "rows", "items", "examples", "records", "instances", "samples", "entries", "dataset")
 _SPLITS: Final = ("train", "test", "validation", "valid", "val", "dev", "eval")
 
 
@@ -133,6 +134,9 @@ def unfolded(  # noqa: PLR0911 - one return per shape
     viewed = value.get("rows") if _is_row_list(value.get("rows")) else []
     if viewed and all(isinstance(item.get("row"), dict) for item in viewed):
         return [item["row"] for item in viewed], "rows as the Hub's dataset viewer hands them out", ()
+    usual = [key for key in _ROW_KEYS if _is_row_list(value.get(key))]
+    if len(usual) == 1 and not _has_row_words(value):
+        return value[usual[0]], f"the rows stand under the key {usual[0]!r}", ()
     inner = list(value.values())
     if len(inner) > 0 and all(isinstance(row, dict) and _has_row_words(row) for row in inner):
         return inner, "one row per key", ()

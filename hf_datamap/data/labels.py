@@ -149,8 +149,11 @@ def _scores_or_order(cells: Sequence[Any], count: int, _: Mapping[str, Winner]) 
 
 def _votes_of(cells: Sequence[Any]) -> list[Any]:
     votes: list[Any] = []
-    for cell in cells:
-        if isinstance(cell, (list, tuple)):
+    for value in cells:
+        cell = decoded(value) if isinstance(value, str) and value.startswith("[") else value
+        if isinstance(cell, str) and cell.startswith("["):
+            votes.append(cell)  # [[A]], as judges write it
+        elif isinstance(cell, (list, tuple)):
             votes.extend(_votes_of(cell))
         elif cell is not None and cell != "" and not (isinstance(cell, float) and math.isnan(cell)):
             votes.append(cell)

@@ -32,10 +32,12 @@ ROLES: Final = {
 ROLE_KEYS: Final = ("role", "from")
 _OTHER_ROLE_KEYS: Final = ("speaker", "sender", "author")  # only where they hold a known role
 TEXT_KEYS: Final = ("content", "value", "text", "message", "parts", "body")
+_CONVERSATION_KEYS: Final = ("messages", "conversation", "contents")
 _CALL_KEYS: Final = ("tool_calls", "function_call")
 _REASONING_KEYS: Final = ("reasoning_content", "reasoning", "thinking", "thought")
 
 _ENCODED_MESSAGE = re.compile(r"\s*(?:array\()?\[?\s*\{\s*['\"](?:role|from|content|value)['\"]\s*:")
+_ENCODED_BLOCKS = ('[{"type"', "[{'type'")
 _BLOCK_TEXT_KEYS = ("text", "value", "content", "output_text", "input_text")
 _TEXT_TYPES = (None, "text", "input_text", "output_text", "refusal")
 _IMAGE_TYPES = ("image", "image_url", "input_image", "img")
@@ -85,7 +87,8 @@ def message_of(value: Any, where: str, *, images: bool = False) -> Message:
     """
     if type(value) is dict and len(value) == 2:  # nearly all messages: a known role and a text
         role, content = _role(value.get("role", value.get("from"))), value.get("content", value.get("value"))
-        if role is not None and type(content) is str and (text := whole(content)) is not None:
+        text = whole(content) if role is not None and type(content) is str else None
+        if text is not None and role is not None and not text.startswith(_ENCODED_BLOCKS):
             return {"role": role, "content": text}
     if not is_message(value):
         _fail(f"{where} holds something that is not a chat message", value)
@@ -96,6 +99,8 @@ def message_of(value: Any, where: str, *, images: bool = False) -> Message:
     key = next((key for key in TEXT_KEYS if value.get(key) is not None), None)
     content = None if key is None else value[key]
     body = _Body(where, images=images)
+    if isinstance(content, str) and content.startswith(_ENCODED_BLOCKS):
+        content = decoded(content)
     if content is not None:
         body.add(content)
     for calls in (value.get(name) for name in _CALL_KEYS):
@@ -129,7 +134,7 @@ def turns_of(  # noqa: PLR0911 - one return per form
         return [message_of(value, where, images=images)]
     if isinstance(value, Mapping):
         # {"messages": [...]}: OpenAI's fine-tuning files put the conversation into an object
-        inner_list = next((value[key] for key in ("messages", "conversation", "contents") if value.get(key)), None)
+        inner_list = next((value[key] for key in _CONVERSATION_KEYS if value.get(key)), None)
         if isinstance(inner_list, (list, tuple)) and all(map(is_message, inner_list)):
             return [message_of(item, where, images=images) for item in inner_list]
     if isinstance(value, (list, tuple)) and value:
@@ -145,16 +150,32 @@ def encoded_messages(text: str) -> list[Any] | None:
     if head[:1] not in {"[", "{", "a"} or not any(key in head for key in ('"', "'")):
         return None
     inner = decoded(text)
-    if isinstance(inner, Mapping):
-        inner = records(inner)
     if isinstance(inner, str) and _ENCODED_MESSAGE.match(head):
         # Taken for plain text, the braces and quotes would be judged.
         _fail("a text begins like encoded messages (a Python or JSON repr), but cannot be decoded", text)
+    if isinstance(inner, Mapping):
+        inner = next((inner[key] for key in _CONVERSATION_KEYS if isinstance(inner.get(key), list)), records(inner))
     items = [inner] if isinstance(inner, Mapping) else inner
     if not isinstance(items, list) or not items or not all(map(is_message, items)):
         return None
-    known = all(isinstance(role_of(item), str) and role_of(item).strip().lower() in ROLES for item in items)
-    return items if known else None
+    if not all(isinstance(role_of(item), str) and role_of(item).strip().lower() in ROLES for item in items):
+        return None
+    return [_json_decoded(item) for item in items] if all(map(_is_json_encoded, items)) else items
+
+
+def _is_json_encoded(message: Mapping[str, Any]) -> bool:
+    """Tell whether the text of a message is JSON once more, as ``to_csv`` writes messages of the ``Json`` feature."""
+    content = message.get("content")
+    return isinstance(content, str) and content[:1] in {'"', "["} and content[-1:] in {'"', "]"}
+
+
+def _json_decoded(message: Mapping[str, Any]) -> dict[str, Any]:
+    content = str(message["content"])
+    try:
+        inner = json.loads(content)
+    except (ValueError, RecursionError):
+        inner = content
+    return {**message, "content": inner if isinstance(inner, (str, list)) else content}
 
 
 def text_of(value: Any, where: str) -> str | None:
@@ -236,7 +257,8 @@ class _Body:
             self._add_block(value)
         elif isinstance(value, (list, tuple)):
             for item in value:
-                self.add(item)
+                block = decoded(item) if isinstance(item, str) and item.startswith('{"type"') else item
+                self.add(block)
         elif isinstance(value, (bool, int, float)) or hasattr(value, "isoformat") or type(value).__name__ == "Decimal":
             self.parts.append(str(value))
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,7 +78,9 @@ def _by_loader(
             return load_dataset(loader, data_files=files, split=split, streaming=streaming, **options)
     except Exception as error:
         if options and "converters" in options and not streaming and "no data" not in str(error):
-            with _quiet(), suppress(Exception):  # a column that is numbers first and words later
+            with _quiet(), suppress(Exception), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that converters count, and not types, is what is wanted
+                # A column is numbers (or nothing) first and words later.
                 return load_dataset(loader, data_files=files, split=split, **all_text(options))
         empty = "corresponds to no data" in str(error)
         raise SourceError(

@@ -17,7 +17,7 @@ from hf_datamap.data.column_types import (
     lookup,
     refined,
 )
-from hf_datamap.data.decode import to_python
+from hf_datamap.data.decode import decoded, to_python
 from hf_datamap.data.paths import EACH, Path, format_path, read_path
 from hf_datamap.errors import LayoutError, RowError
 
@@ -94,6 +94,8 @@ def take_sample(source: Any, rows: Sequence[Mapping[str, Any]] = ()) -> Sample:
     names = [name for name in names if not name.startswith("datamap_")]  # what a map has added is not read again
     if not names:
         raise LayoutError("the dataset has no columns")
+    if features and any(map(_has_json, features.values())):
+        rows = [{name: _without_json_text(features.get(name), cell) for name, cell in row.items()} for row in rows]
     kinds: dict[str, Kind] = {}
     for name in names:
         observed = kind_of_cells(row.get(name) for row in rows)
@@ -106,6 +108,23 @@ def take_sample(source: Any, rows: Sequence[Mapping[str, Any]] = ()) -> Sample:
     ]
     classes = {format_path(path): found for path, found in _class_names(features or {})}
     return Sample(kinds, rows, frozenset(name for name in texts if kinds[name] != "null"), classes)
+
+
+def _has_json(feature: Any) -> bool:
+    if isinstance(feature, Mapping):
+        return any(map(_has_json, feature.values()))
+    return type(feature).__name__ == "Json" or (hasattr(feature, "feature") and _has_json(feature.feature))
+
+
+def _without_json_text(feature: Any, cell: Any) -> Any:
+    """Return a cell whose ``Json`` values are decoded; a row straight from Arrow has their text."""
+    if type(feature).__name__ == "Json":
+        return decoded(cell)
+    if isinstance(feature, Mapping) and isinstance(cell, Mapping):
+        return {key: _without_json_text(feature.get(key), item) for key, item in cell.items()}
+    if hasattr(feature, "feature") and isinstance(cell, (list, tuple)):
+        return [_without_json_text(feature.feature, item) for item in cell]
+    return cell
 
 
 def _are_features(features: Mapping[str, Any]) -> bool:

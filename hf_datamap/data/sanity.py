@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hf_datamap.data.decode import decoded
 from hf_datamap.data.example import Example
 from hf_datamap.data.label_columns import is_soft
 from hf_datamap.data.layout import Layout
@@ -88,7 +89,7 @@ def columns_in_a_row(layout: Layout, sample: Sample) -> None:
     if not layout.prompt or layout.turns or len(layout.responses) < 2:
         return
     paths = [path.removesuffix("[]") for path in (layout.prompt[0], *layout.responses)]
-    rows = [[read_path(row, path) for path in paths] for row in sample.rows]
+    rows = [[decoded(read_path(row, path)) for path in paths] for row in sample.rows]
     lengths = [{len(cell) if isinstance(cell, list) else -1 for cell in cells} for cells in rows]
     texts = all(isinstance(item, str) for cells in rows for cell in cells if isinstance(cell, list) for item in cell)
     if rows and texts and all(len(each) == 1 and min(each) > 1 for each in lengths):

@@ -16,7 +16,7 @@ import xxhash
 from hf_datamap.data import columns
 from hf_datamap.data.detect import detect_layout
 from hf_datamap.data.example import Example
-from hf_datamap.data.independence import has_order
+from hf_datamap.data.independence import has_order, same_values
 from hf_datamap.data.labels import NEEDS_TEXTS, RULES
 from hf_datamap.data.layout import Layout
 from hf_datamap.data.paths import parse_path, parse_paths
@@ -208,6 +208,18 @@ class DatasetView:
             ]
             matrix = columns.padded(pa.array(lists, pa.list_(pa.float64())))
         return matrix if np.isfinite(matrix).any() else None
+
+    @cached_property
+    def preferences(self) -> np.ndarray | None:
+        """What says which response is better, shape (rows, responses): annotations, else the order of the columns.
+
+        Where the scores are the annotations, a chosen and a rejected column have the first word: they are independent.
+        """
+        if self.annotations is None:
+            return self.order
+        if self.order is not None and self.scores is not None and same_values(self.scores, self.annotations):
+            return self.order
+        return self.annotations
 
     @cached_property
     def own_scores(self) -> np.ndarray | None:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, ValidationError
 
-from hf_datamap.data import columns
+from hf_datamap.data import columns, notebook
 from hf_datamap.data.dataset import add_columns
 from hf_datamap.data.independence import SAME, LabelBasis, map_label_basis
 from hf_datamap.datamap.assign import Assigner
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from hf_datamap.datamap.points import AnyPoints
 
 _WIDE_TIE: Final = Fraction(1, 3)  # share of the mapped rows on one value from which on a cut through it says little
+#: The colours of `hf_datamap.datamap.plot`, which imports this module.
+_COLOURS: Final = {
+    columns.HIGH_MEAN_LOW_VARIANCE: "#0072B2",
+    columns.LOW_MEAN_LOW_VARIANCE: "#E69F00",
+    columns.HIGH_VARIANCE: "#8E2157",
+}
 _DEEPEST: Final = 60  # a provenance record is six or seven deep
 
 
@@ -284,6 +290,20 @@ class DataMap(FrozenModel):
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise MapError(f"cannot read a map from {path}: {error.strerror}") from None
+
+    def _repr_html_(self) -> str:
+        """Return the map as a table for notebooks."""
+        rows = [
+            (region.name, region.rows, f"{region.share:.1%}", region.mean, region.variance) for region in self.regions
+        ]
+        cuts = [
+            f"cut at {name} {boundary.value:.6g} ({boundary.ties:,} rows on it, {boundary.below:,} count as low)"
+            for name, boundary in (("variance", self.variance), ("mean", self.mean))
+            if boundary
+        ]
+        shares = [(region.share, _COLOURS.get(region.name, "#888888")) for region in self.regions]
+        title = f"Alignment Data Map: {self.rows:,} rows, {self.mapped:,} mapped"
+        return notebook.table(title, ("region", "rows", "share", "mean", "variance"), rows, notes=cuts, shares=shares)
 
     def __repr__(self) -> str:
         variance, mean = self.thresholds.values()

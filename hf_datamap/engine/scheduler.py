@@ -117,6 +117,7 @@ class Engine:
         Raises:
             EndpointError: the endpoint refuses every request.
         """
+        answerer.check()
         unused: Deliver = lambda _index, _scores: None  # noqa: E731 - nothing is scored
         run = Run(cast("Job", answerer), items, unused, budget or Budget(), usage or Usage(), talk)
         self.run(run, poll)

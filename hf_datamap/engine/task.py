@@ -96,6 +96,14 @@ class Answerer(ABC):
         """What is sent otherwise than asked for, as the endpoint takes it in no other way; null is left out."""
         return {}
 
+    def check(self) -> None:  # noqa: B027 - most need nothing
+        """Find out, before anything is read, what would end every request: a missing key, a proxy of no use.
+
+        Raises:
+            EndpointError: nothing will be answered.
+            ScorerError: the environment holds what cannot be used.
+        """
+
     def estimate(self, task: Task) -> tuple[int, int]:  # noqa: ARG002 - for those who override it
         """Roughly how many tokens a task sends and receives; (0, 0) for an answerer that sends nothing."""
         return 0, 0

@@ -129,6 +129,10 @@ class Sampler(Answerer):
         sent = {name: value for name, value in sent_otherwise.items() if name in self.identity}
         return {**self.identity, **sent, **({"sent_otherwise": dict(sent_otherwise)} if sent_otherwise else {})}
 
+    def check(self) -> None:
+        """See `hf_datamap.engine.task.Answerer.check`."""
+        self.endpoint.check()
+
     async def close(self) -> None:
         """Close the connections of the running loop."""
         await self.endpoint.close()

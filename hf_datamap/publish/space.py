@@ -17,6 +17,7 @@ from hf_datamap.publish.card.render import HUB
 from hf_datamap.publish.commit import Commit, RepoSnapshot, client, commit_whole, full_name, with_retries
 from hf_datamap.publish.hub_errors import hub_message, status_of
 from hf_datamap.publish.plan import map_folder
+from hf_datamap.publish.space_app import space_files
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -43,24 +44,6 @@ prompt, mean against variance of its responses' alignment scores. Made with hf_d
 _MARK: Final = "<!-- hf_datamap:space -->"
 #: What a deployment owns in the Space's repository, besides its README.md.
 _OWN: Final = ("app.py", "start.py", "requirements.txt", "index.html", "mapspace/")
-
-
-def space_files() -> dict[str, Path]:
-    """Return the files of the Gradio app by their path in the Space.
-
-    Raises:
-        HubError: the app is not installed.
-    """
-    package = Path(__file__).parents[1]
-    for folder in (package / "_space", package.parent / "space"):
-        if (folder / "app.py").is_file():
-            paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path, folder))
-            return {path.relative_to(folder).as_posix(): path for path in paths}
-    raise HubError(f"the Space's files are missing beside {package}: reinstall hf_datamap")
-
-
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith((".", "__pycache__")) for part in path.relative_to(folder).parts)
 
 
 def deploy_space(

@@ -6,6 +6,7 @@ import base64
 import html
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -17,17 +18,16 @@ from hf_datamap.data import columns
 from hf_datamap.data.shards import splits_of
 from hf_datamap.datamap.datamap import DataMap
 from hf_datamap.datamap.index import build_index, layout_of, read_rows
-from hf_datamap.datamap.plot import COLOURS
 from hf_datamap.errors import LayoutError, RowError
 from hf_datamap.publish.card.escape import plain
 from hf_datamap.publish.card.render import HUB
+from hf_datamap.publish.space_app import space_files
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
     from hf_datamap.data import Layout
 
-_UNMAPPED: Final = "#888888"
 _TEXT: Final = 300
 _MOST_TEXTS: Final = 20_000
 
@@ -61,10 +61,7 @@ def static_map(
     data = {
         "title": plain(title, 200),
         "about": f"{index.num_rows:,} rows. Up: mean of the alignment scores. Right: their variance. Dashed: the cut.",
-        "regions": [
-            {"name": name, "rows": int(count), "colour": COLOURS.get(name, _UNMAPPED)}
-            for name, count in zip(columns.REGIONS, counts, strict=True)
-        ],
+        "regions": [{"name": name, "rows": int(count)} for name, count in zip(columns.REGIONS, counts, strict=True)],
         "thresholds": data_map.thresholds,
         **{name: _base64(index[name].to_numpy().astype("<f4")) for name in ("mean", "variance", "margin", "agreement")},
         "region": _base64(codes),
@@ -76,9 +73,22 @@ def static_map(
         "texts": [plain(text, _TEXT) for text in texts] if texts is not None else None,
         "viewer": f"{HUB}/datasets/{repo_id}/viewer/{quote(config)}/" if repo_id else None,
     }
-    page = (Path(__file__).parent / "static_map.html").read_text(encoding="utf-8")
-    head, middle, tail = page.partition("__DATA__")
-    return head.replace("__TITLE__", html.escape(plain(title, 200))) + _inline(data) + tail if middle else page
+    template = (Path(__file__).parent / "static_map.html").read_text(encoding="utf-8")
+    head, _, tail = template.partition("__DATA__")
+    return (
+        head.replace("__TITLE__", html.escape(plain(title, 200)))
+        + _inline(data)
+        + tail.replace("__SCRIPTS__", _shared())
+    )
+
+
+@cache
+def _shared() -> str:
+    """The scripts that the page shares with the Space: colours, and how density is painted."""
+    files = space_files()
+    return "\n".join(
+        files[f"mapspace/static/{name}"].read_text(encoding="utf-8") for name in ("raster.js", "palette.js")
+    )
 
 
 def page_of(ds: Dataset | DatasetDict, data_map: DataMap, *, title: str) -> str:

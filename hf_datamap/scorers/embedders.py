@@ -50,6 +50,9 @@ class Similarity(ABC):
     async def compare(self, reference: str, response: str) -> tuple[float, int]:
         """Return the similarity and how many tokens an endpoint counted for it."""
 
+    def check(self) -> None:  # noqa: B027 - most need nothing
+        """See `hf_datamap.engine.task.Answerer.check`."""
+
     async def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Close the connections of the running loop."""
 
@@ -321,6 +324,10 @@ class ServedEmbedder(TextEmbedder):
         if unit is None or not np.isfinite(unit).all():
             raise Unanswered("the reply holds no embedding")
         return unit, sent
+
+    def check(self) -> None:
+        """See `hf_datamap.engine.task.Answerer.check`."""
+        self.endpoint.check()
 
     async def close(self) -> None:
         """Close the connections of the running loop."""

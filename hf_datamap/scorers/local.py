@@ -148,6 +148,9 @@ class _LocalEndpoint(Endpoint):
             self._served, self.base_url = None, ""
             gc.collect()  # the server stops when it is no longer referred to
 
+    def check(self) -> None:
+        """Nothing to check: it needs no key, and is reached directly."""
+
     async def close(self) -> None:
         """Close connections, and stop the server."""
         await super().close()

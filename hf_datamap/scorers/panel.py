@@ -298,6 +298,17 @@ class Panel(Scorer):
         for member in self.members.values():
             member.release()
 
+    def check(self) -> None:
+        """Check the members; the panel can do without some of them (``may_lose``)."""
+        errors: list[ScorerError] = []
+        for member in self.members.values():
+            try:
+                member.check()
+            except ScorerError as error:
+                errors.append(error)
+        if len(errors) > self.may_lose:
+            raise errors[0]
+
     async def close(self) -> None:
         """Close the members' connections."""
         for member in self.members.values():

@@ -101,6 +101,12 @@ class ReferenceScorer(Scorer):
             for response in example.responses
         ]
 
+    def check(self) -> None:
+        """See `hf_datamap.engine.task.Answerer.check`."""
+        self.similarity.check()
+        if self.writer is not None:
+            self.writer.check()
+
     async def close(self) -> None:
         """Close connections of the running loop."""
         await self.similarity.close()

@@ -137,6 +137,10 @@ class RewardModel(Scorer):
             for response in example.responses
         ]
 
+    def check(self) -> None:
+        """See `hf_datamap.engine.task.Answerer.check`."""
+        self._source.check()
+
     async def close(self) -> None:
         """Close connections of the running loop."""
         await self._source.close()
@@ -207,6 +211,9 @@ class _Local:
         if value is None:
             raise Unanswered(_TOO_LONG)
         return Answer(_finite(value))
+
+    def check(self) -> None:
+        pass
 
     async def close(self) -> None:
         pass
@@ -408,6 +415,9 @@ class _Served:
 
     async def reward(self, pair: Pair) -> Answer:
         raise NotImplementedError
+
+    def check(self) -> None:
+        self.endpoint.check()
 
     async def close(self) -> None:
         await self.endpoint.close()

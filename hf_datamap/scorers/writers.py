@@ -119,6 +119,10 @@ class PromptWriter(Answerer):
         """What is sent otherwise than asked for, since the endpoint takes it in no other way."""
         return self.endpoint.adaptations
 
+    def check(self) -> None:
+        """See `hf_datamap.engine.task.Answerer.check`."""
+        self.endpoint.check()
+
     async def close(self) -> None:
         """Close the connections of the running loop."""
         await self.endpoint.close()

@@ -81,11 +81,13 @@ def annotate(
             raise BudgetError("a stream, scored as it is read, has no budget: take(n) of it, or load it as a Dataset")
         stream = by_row_group(ds)
         fitted = as_fitted_scorer(scorer)
+        fitted.check()
         found_layout = find_layout(stream, layout, images=fitted.takes_images)
         rows = StreamRows(stream, job_of(fitted, found_layout, budget, options))
     else:
         splits = dict(ds) if isinstance(ds, Mapping) else {"": ds}
         adapted = as_scorer(scorer)
+        adapted.check()
         found_layout = find_layout(ds, layout, images=adapted.takes_images)
         rows = DatasetRows(ds, splits, job_of(adapted, found_layout, budget, options))
     return map_rows(rows, source, progress)

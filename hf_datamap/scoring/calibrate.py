@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from hf_datamap.data import Example, Layout, columns, number, read_paths
+from hf_datamap.data import Example, Layout, columns, notebook, number, read_paths
 from hf_datamap.data.dataset import find_layout
 from hf_datamap.data.decode import decoded
 from hf_datamap.data.statistics import pooled_correlation, wilson_interval
@@ -126,6 +126,13 @@ class CalibrationReport:
         """Everything, as JSON values."""
         out: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return out
+
+    def _repr_html_(self) -> str:
+        """Return the report as a table for notebooks."""
+        header = ("scorer", "accuracy", "ties", "coverage", "length r", "longer", "swap")
+        rows = [entry.cells(()) for entry in self.scorers]
+        title = f"{self.rows:,} labelled rows, {self.pairs:,} pairs that people rank"
+        return notebook.table(title, header, rows, notes=[f"the longer response: {self.longest}"])
 
     def to_markdown(self) -> str:
         """A table of the scorers, and what it rests on."""

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from hf_datamap.data import Example, Layout
+from hf_datamap.data import Example, Layout, notebook
 from hf_datamap.data.dataset import find_layout, tables_of
 from hf_datamap.engine.budget import Prices
 from hf_datamap.engine.store import Store
@@ -45,6 +45,20 @@ class Estimate:
     def summary(self) -> dict[str, Any]:
         """The numbers, as JSON."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        """Return the estimate as a table for notebooks."""
+        cost = "unknown: pass prices=" if self.cost is None else f"about ${self.cost:,.4f}"
+        rows: list[tuple[str, object]] = [
+            ("rows that can be scored", self.rows),
+            *((f"rows that cannot: {reason}", count) for reason, count in self.skipped.items()),
+            ("requests to send", self.requests),
+            ("answers in the store already", self.from_store),
+            ("tokens in, about", self.input_tokens),
+            ("tokens out, about", self.output_tokens),
+            ("cost", cost),
+        ]
+        return notebook.table("What this run would take", (), rows)
 
     def __str__(self) -> str:
         lines = [f"{self.rows:,} rows can be scored"]

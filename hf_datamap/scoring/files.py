@@ -106,6 +106,7 @@ def annotate_files(
         raise SourceError(f"keep is 'all' or 'added', not {keep!r}")
     out, executor = Path(out), executor or crew or Threads()
     scorer = as_fitted_scorer(scorer)
+    scorer.check()
     parts = plan(parquet_files(files), part_rows or (PART_ROWS_ASKING if scorer.way is Way.ENGINE else PART_ROWS))
     features = parts[0].features()
     for name in columns.FOLLOWING:

@@ -168,3 +168,57 @@ def test_help_shows_examples(run, command):
     code, out, _ = run(command, "--help")
     assert code == 0
     assert f"hf-datamap {command}" in out
+
+
+def test_reviewed_rows_calibrate_from_a_file(run, release, tmp_path):
+    suspects = json.loads(run("audit", release, "--json")[1])["suspects"]
+    seen = tmp_path / "seen.jsonl"
+    seen.write_text("".join(json.dumps({"row": s["row"], "verdict": "right"}) + "\n" for s in suspects))
+    review = json.loads(run("audit", release, "--reviewed", seen, "--json")[1])["review"]
+    assert review["reviewed"] == len(suspects)
+    assert review["wrong"] == 0
+    code, _, err = run("audit", release, "--reviewed", "nowhere.jsonl")
+    assert code == 2
+    assert "nowhere.jsonl" in err
+
+
+@pytest.mark.parametrize("old", ["--probability", "--least-probability"])
+def test_the_threshold_of_suspects(run, release, old):
+    few, many = (
+        len(json.loads(run("audit", release, old, value, "--no-texts", "--json")[1])["suspects"])
+        for value in ("0.95", "balanced")
+    )
+    assert few < many
+    assert run("audit", release, old, "often")[0] == 2
+
+
+def test_only_what_is_new_fails_against_a_baseline(run, release, tmp_path):
+    first, sarif = tmp_path / "first.json", tmp_path / "second.sarif"
+    gates = ("--fail-on", "suspect_rate>0.01,identical")
+    assert run("audit", release, *gates, "--report", first)[0] == 1
+    assert run("audit", release, *gates, "--baseline", first, "--report", sarif)[0] == 0
+    assert json.loads(sarif.read_text())["version"] == "2.1.0"
+
+
+def test_evaluation_sets_and_personal_data(run, tmp_path):
+    data = planted.texts(40)
+    data["prompt"][3] = "Compare a heat pump with a gas boiler, please."
+    data["chosen"][5] += " Ask jane.doe@university.edu."
+    ds, evaluation = tmp_path / "ds.parquet", tmp_path / "eval.txt"
+    Dataset.from_dict(data).to_parquet(ds)
+    evaluation.write_text("compare a heat pump with a gas boiler, please.\n")
+    code, out, _ = run("audit", ds, "--contamination", evaluation, "--personal-data", "--json")
+    measures = json.loads(out)["measures"]
+    assert code == 1
+    assert measures["contamination"] == measures["personal_data"] == pytest.approx(1 / 40)
+    code, _, err = run("audit", ds, "--contamination", "nothing")
+    assert code == 2
+    assert "no evaluation set 'nothing'" in err
+
+
+def test_a_selection_of_a_selection_remembers_the_first(run, release, tmp_path):
+    assert run("select", release, "high_margin", "--rows", "50", "--out", tmp_path / "one")[0] == 0
+    assert run("select", tmp_path / "one", "random", "--rows", "10", "--out", tmp_path / "two")[0] == 0
+    record = json.loads((tmp_path / "two" / "selection.json").read_text())
+    assert record["strategy"] == "random"
+    assert record["selected_from"]["strategy"] == "high_margin"

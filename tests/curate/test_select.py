@@ -340,3 +340,10 @@ def test_a_selection_remembers_what_it_was_selected_from():
     twice = select(once, "random", rows=10, seed=3)
     assert provenance(twice)["selected_from"]["strategy"] == "high_margin"
     assert provenance(twice)["rows"] == 10
+
+
+def test_scores_that_are_the_annotations_do_not_hide_swapped_columns():
+    scores = [[9.0, 5.0], [4.0, 8.0], [7.0, 6.0], [6.0, 2.0]]  # the second pair stands the wrong way round
+    ds = scored(scores, score_chosen=[row[0] for row in scores], score_rejected=[row[1] for row in scores])
+    assert select(ds, "high_margin", rows=3)["prompt"] == ["Question 0?", "Question 2?", "Question 3?"]
+    assert "Question 1?" not in select(ds, "rip", fraction=1.0)["prompt"]

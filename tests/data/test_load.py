@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 import logging
@@ -145,3 +146,94 @@ def test_the_hub_out_of_reach_says_what_to_check(monkeypatch):
         SourceError, match=r"cannot open the Hub dataset 'me/nothing'.*check the connection and HF_HUB_OFFLINE"
     ):
         load_source("me/nothing")
+
+
+PAIRS = [{"prompt": f"Q{n}?", "chosen": f"good{n}", "rejected": f"bad{n}"} for n in range(3)]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("key.json", json.dumps({"version": 1, "data": PAIRS}).encode()),
+        ("split.json", json.dumps({"train": PAIRS, "test": PAIRS[:1]}).encode()),
+        ("ids.json", json.dumps({f"id{n}": row for n, row in enumerate(PAIRS)}).encode()),
+        ("columns.json", json.dumps({key: [row[key] for row in PAIRS] for key in PAIRS[0]}).encode()),
+        ("viewer.json", json.dumps({"features": [], "rows": [{"row_idx": 0, "row": row} for row in PAIRS]}).encode()),
+        ("pandas.json", json.dumps({key: {str(n): PAIRS[n][key] for n in range(3)} for key in PAIRS[0]}).encode()),
+        ("utf16.jsonl", "\n".join(map(json.dumps, PAIRS)).encode("utf-16")),
+        ("mark.json", b"\xef\xbb\xbf" + json.dumps(PAIRS, indent=1).encode()),
+        (
+            "semicolons.csv",
+            b"prompt;chosen;rejected\n" + b"".join(f"Q{n}?;good{n};bad{n}\n".encode() for n in range(3)),
+        ),
+        ("tabs.tsv", b"prompt\tchosen\trejected\n" + b"".join(f"Q{n}?\tgood{n}\tbad{n}\n".encode() for n in range(3))),
+        ("packed.jsonl.bz2", bz2.compress("\n".join(map(json.dumps, PAIRS)).encode())),
+    ],
+)
+def test_files_of_other_shapes(tmp_path, name, content, streaming):
+    (tmp_path / name).write_bytes(content)
+    assert list(load_source(tmp_path / name, streaming=streaming)) == PAIRS
+
+
+def test_a_file_with_a_list_per_split(tmp_path):
+    (tmp_path / "rows.json").write_text(json.dumps({"train": PAIRS, "test": PAIRS[:1]}))
+    assert list(load_source(tmp_path / "rows.json", "test")) == PAIRS[:1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "texts"),
+    [
+        ("words.csv", "prompt,chosen,rejected\nWhat?,None,NA\n", ["None", "NA"]),
+        ("zeros.csv", "prompt,chosen,rejected\nArea?,05,1e3\n", ["05", "1e3"]),
+        ("bools.csv", "prompt,chosen,rejected\nTrue?,true,False\n", ["true", "False"]),
+        ("dates.csv", "prompt,chosen,rejected\nWhen?,2024-05-01,2024-05-02\n", ["2024-05-01", "2024-05-02"]),
+        (
+            "dates.jsonl",
+            '{"prompt": "When?", "chosen": "2024-05-01", "rejected": "2024-05-02T01:02:03"}\n',
+            ["2024-05-01", "2024-05-02T01:02:03"],
+        ),
+        ("latin.csv", "prompt,chosen,rejected\nQué?,sí,nö\n".encode("cp1252"), ["sí", "nö"]),
+    ],
+)
+def test_texts_stay_as_they_were_written(tmp_path, name, content, texts):
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    row = load_source(tmp_path / name)[0]
+    assert [row["chosen"], row["rejected"]] == texts
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_a_column_that_is_null_for_long_and_text_later(tmp_path, ending):
+    rows = [
+        {"prompt": f"Q{n}?", "chosen": "a" * 300, "rejected": "b", "system": None if n < 60_000 else "S"}
+        for n in range(60_010)
+    ]
+    path = tmp_path / f"rows.{ending}"
+    if ending == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        lines = "".join(f"{row['prompt']},{row['chosen']},{row['rejected']},{row['system'] or ''}\n" for row in rows)
+        path.write_text("prompt,chosen,rejected,system\n" + lines)
+    ds = load_source(path)
+    assert len(ds) == 60_010
+    assert ds[0]["system"] is None
+    assert ds[60_009]["system"] == "S"
+
+
+def test_splits_of_a_folder_follow_the_rules_of_datasets(tmp_path):
+    (tmp_path / "data").mkdir()
+    for name in ("train_prefs", "train_sft", "test_prefs"):
+        Dataset.from_list(PAIRS if "train" in name else PAIRS[:1]).to_parquet(
+            tmp_path / "data" / f"{name}-00000-of-00001.parquet"
+        )
+    with pytest.raises(SourceError, match="several splits: test_prefs, train_prefs, train_sft"):
+        load_source(tmp_path)
+    assert len(load_source(tmp_path, "train_sft")) == 3
+    assert len(load_source(tmp_path, "test_prefs")) == 1
+    other = tmp_path / "other"
+    for folder, rows in (("train", PAIRS), ("dev", PAIRS[:1])):
+        (other / folder).mkdir(parents=True)
+        (other / folder / "part.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert len(load_source(other, "validation")) == 1
+    (other / "train" / "config.json").write_text('{"lr": 0.1}')
+    assert len(load_source(other, "train")) == 3

@@ -66,6 +66,8 @@ def test_batches_rows_and_streams_agree(case):
     assert [layout.read(row) for row in ds] == expected
     assert [layout.read(row) for row in stream] == expected
     assert [layout.read(row) for row in case["rows"]] == expected, "the rows before they became a dataset"
+    raw = ds.with_format("arrow")[:].to_pylist()
+    assert detect_layout(ds.features, sample=raw) == layout, "rows straight from Arrow, with Json as text"
     assert Layout.from_json(layout.to_json()) == layout
 
 

@@ -3,11 +3,13 @@
 # ruff: noqa: E501 - tables of cases, one a line
 
 import email.utils
+import gzip
 import json
 import logging
 import pickle
 import socket
 import time
+import zlib
 from pathlib import Path
 
 import datasets
@@ -394,3 +396,188 @@ def test_two_judges_of_one_endpoint_keep_their_scores_apart(server):
     annotate(rows(3), dm.LLMJudge("another", base_url=server.url, logprobs=False))
     assert len(server.requests) == 18
     assert {request["model"] for request in server.requests} == {"judge", "another"}
+
+
+# Before anything is read
+
+
+class Rows:
+    """A stream of rows that counts how many were read."""
+
+    def __init__(self):
+        self.read = 0
+
+    def __iter__(self):
+        for row in rows(50):
+            self.read += 1
+            yield row
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [("OPENAI_API_KEY", "", "no API key"), ("OPENAI_API_KEY", "sk-line\nbreak", "holds a character"), ("ALL_PROXY", "socks5://h:1", "SOCKS")],
+)  # fmt: skip
+def test_what_would_end_every_request_is_found_before_the_first_row(monkeypatch, tmp_path, variable, value, words):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-good-key-1")
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv(variable, value)
+    source = Rows()
+    stream = datasets.IterableDataset.from_generator(lambda: iter(source), features=Dataset.from_list(rows(1)).features)
+    with pytest.raises(dm.DataMapError, match=words):
+        dm.annotate(stream, dm.LLMJudge("gpt-4o"), progress=False)
+    assert source.read == 0
+    missing = tmp_path / "there-is-no-such-file.jsonl"
+    done = CliRunner().invoke(group, ["map", str(missing), "--scorer", "judge:gpt-4o", "--out", str(tmp_path / "out")])
+    assert words in str(done.exception) + done.output
+
+
+# What will never work
+
+
+FATAL = {
+    "gateway": error(400, "Invalid model name passed in model=judge. Call `/v1/models` to view available models for your key."),
+    "no database": error(400, "No connected db."),
+    "inside a 200": Reply(200, json={"choices": None, "error": {"message": "model is pinned to another deployment", "code": 400}}),
+    "numbered": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FATAL)
+def test_the_first_refusals_alike_end_the_run(server, kind, tmp_path):
+    server.script = lambda request, n: FATAL[kind] or error(400, f"request req-{n}a7 is refused: unknown tenant")
+    with pytest.raises(EndpointError, match="The first requests were all refused in these words"):
+        annotate(rows(100), judge_at(server, max_in_flight=8))
+    assert len(server.requests) <= 8 + 8
+    source = tmp_path / "rows.jsonl"
+    source.write_text("\n".join(json.dumps(row) for row in rows(20)))
+    arguments = [
+        "map",
+        str(source),
+        "--scorer",
+        "judge:other",
+        "--base-url",
+        server.url,
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert CliRunner().invoke(group, arguments).exit_code != 0
+    assert not (tmp_path / "out" / "datamap.json").exists()
+    assert not (tmp_path / "out" / "README.md").exists()
+
+
+def test_refusals_after_an_answer_are_of_their_rows(server):
+    server.script = lambda request, n: graded(request) if n <= 2 else error(400, "invalid prompt")
+    annotated, _ = annotate(rows(10), judge_at(server, max_in_flight=1))
+    assert annotated["datamap_status"][:] == ["ok"] + ["failed"] * 9
+
+
+INSIDE = [
+    (429, {"message": "Rate limit reached", "code": 429}),
+    (429, {"message": "slow down", "type": "rate_limit_error"}),
+    (502, {"message": "Provider returned error", "code": 502, "metadata": {"raw": "upstream sad"}}),
+    (503, {"message": "overloaded", "code": "503"}),
+]
+
+
+@pytest.mark.parametrize(("status", "inside"), INSIDE)
+@pytest.mark.parametrize("where", ["body", "choice"])
+def test_errors_inside_a_200_are_what_they_say(server, status, inside, where):
+    body = {"choices": None, "error": inside} if where == "body" else {"choices": [{"error": inside, "message": {}}]}
+    server.script = lambda request, n: Reply(200, json=body) if n <= 3 else graded(request)
+    annotated, data_map = annotate(rows(3), judge_at(server, max_retries=3))
+    assert annotated["datamap_scores"][:] == scores(3)
+    assert data_map.provenance["usage"]["retried"] == 3
+    server.script = lambda request, n: Reply(200, json=body) if "Bad" in response_of(request) else graded(request)
+    annotated, _ = annotate(rows(1, 50), judge_at(server, max_retries=0))
+    assert f"HTTP {status}: " in annotated["datamap_error"][0]
+    assert inside["message"] in annotated["datamap_error"][0]
+
+
+def test_a_wrong_key_inside_a_200_stops(server):
+    server.script = lambda request, n: Reply(200, json={"error": {"message": "bad key", "code": "invalid_api_key"}})
+    with pytest.raises(EndpointError, match="401: the API key"):
+        annotate(rows(50), judge_at(server, max_in_flight=2))
+
+
+# Usage that cannot be, replies that are too large, texts that were cut
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [None, {}, [], "many", {"prompt_tokens": -5, "completion_tokens": 2**63}, {"prompt_tokens": "12", "completion_tokens": None}, {"prompt_tokens": 1e300, "completion_tokens": True}, {"prompt_tokens": 10**30}, {"prompt_tokens": {}}],
+)  # fmt: skip
+def test_usage_that_is_none(server, usage):
+    def script(request, n):
+        reply = graded(request)
+        reply.json["usage"] = usage
+        return reply
+
+    server.script = script
+    annotated, data_map = annotate(rows(3), judge_at(server), budget=dm.Budget(tokens=1_000_000))
+    assert annotated["datamap_scores"][:] == scores(3)
+    counted = data_map.provenance["usage"]
+    assert counted["input_tokens"] in (0, 72)
+    assert counted["output_tokens"] == 0
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "raw deflate", "none"])
+def test_a_reply_of_any_size_is_bounded(server, coding):
+    plain = b'{"choices": [{"message": {"content": "' + b"x" * (200 << 20 if coding != "none" else 40 << 20) + b'"}}]}'
+    packers = {
+        "gzip": lambda data: gzip.compress(data, 1),
+        "deflate": lambda data: zlib.compress(data, 1),
+        "raw deflate": lambda data: zlib.compressobj(1, wbits=-15).compress(data),
+        "none": lambda data: data,
+    }
+    body = packers[coding](plain)
+    del plain
+    headers = {} if coding == "none" else {"content-encoding": coding.split()[-1]}
+    server.script = lambda request, n: (
+        Reply(200, body=body, headers=headers) if "Bad answer 1 " in response_of(request) else graded(request)
+    )
+    annotated, _ = annotate(rows(3), judge_at(server))
+    assert annotated["datamap_status"][:] == ["ok", "partial", "ok"]
+    assert "larger than 24 MB" in annotated["datamap_error"][1]
+
+
+def test_compressed_replies_are_read(server):
+    def script(request, n):
+        data = json.dumps(graded(request).json).encode()
+        return Reply(body=gzip.compress(data) if n % 2 else zlib.compress(data), headers={"content-encoding": "gzip" if n % 2 else "deflate"})  # fmt: skip
+
+    server.script = script
+    assert annotate(rows(4), judge_at(server))[0]["datamap_scores"][:] == scores(4)
+
+
+def test_a_compression_that_was_not_asked_for(server):
+    server.script = lambda request, n: Reply(body=b"?", headers={"content-encoding": "zstd"})
+    annotated, _ = annotate(rows(1), judge_at(server))
+    assert "compressed as 'zstd'" in annotated["datamap_error"][0]
+
+
+@pytest.mark.parametrize("unit", ["word ", "汉字汉字汉字 "])
+def test_a_text_that_the_server_has_cut_fails_its_row(server, unit):
+    def script(request, n):
+        reply = graded(request)
+        reply.json["usage"]["prompt_tokens"] = min(2051, sum(len(m["content"]) for m in request["messages"]) // 3)
+        return reply
+
+    server.script = script
+    long = {"prompt": "Question 1?", "chosen": unit * 50_000 + "[7]", "rejected": "Bad answer 1 [3]"}
+    annotated, _ = annotate([long, *rows(1, 5)], judge_at(server))
+    assert annotated["datamap_status"][:] == ["partial", "ok"]
+    assert "truncated silently: the server read 2,051 tokens" in annotated["datamap_error"][0]
+
+
+def test_a_gap_that_could_be_a_tokenizers_is_a_warning(server, caplog):
+    def script(request, n):
+        reply = graded(request)
+        reply.json["usage"]["prompt_tokens"] = 40_000
+        return reply
+
+    server.script = script
+    long = {"prompt": "Question 1?", "chosen": "word " * 50_000 + "[7]", "rejected": "word " * 50_000 + "[3]"}
+    annotated, _ = annotate([long], judge_at(server))
+    assert annotated["datamap_status"][:] == ["ok"]
+    assert caplog.text.count("may cut long texts") == 1

@@ -20,7 +20,7 @@ from huggingface_hub.cli.extensions import ExtensionManifest
 
 from hf_datamap.engine.config import __version__
 from hf_datamap.publish import card
-from hf_datamap.publish.space import space_files
+from hf_datamap.publish.space_app import space_files
 from tests.publish.data import mapped, plain
 
 REPOSITORY = Path(__file__).parents[2]

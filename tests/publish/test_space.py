@@ -6,7 +6,7 @@ import pytest
 
 from hf_datamap.engine.config import __version__
 from hf_datamap.publish.card.frontmatter import FrontMatter
-from hf_datamap.publish.space import space_files
+from hf_datamap.publish.space_app import space_files
 from tests.minihub.cards import validate_card
 from tests.minihub.client import BOB, WRITE
 

@@ -1,7 +1,9 @@
 """The same app against a local Hub: opening, refusing, signing in, comparing, pushing."""
 
 import functools
+import http.server
 import io
+import threading
 
 import pyarrow.parquet as pq
 import pytest
@@ -206,3 +208,54 @@ def test_two_maps_compared_row_by_row(app, open_page):
     text = page.page.locator(".dm-body").text_content()
     assert "acme/judge-b" in text
     assert there[row].replace("_", " ") in text.replace(",", "")
+
+
+def test_only_the_hub_is_ever_asked(hub, app):
+    """A dataset that names files, links and sources on another host, and names that look like addresses."""
+    hits = []
+
+    class Forbidden(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            hits.append(self.path)
+            self.send_error(404)
+
+        do_HEAD = do_POST = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Forbidden) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host = f"127.0.0.1:{server.server_port}"
+        hub.run(
+            f"""
+from huggingface_hub import HfApi
+from hf_datamap.publish import push_to_hub
+from tests.publish.data import mapped
+api = HfApi()
+ds, data_map = mapped(30)
+lure = "http://{host}/x.parquet"
+provenance = {{**data_map.provenance, "source": {{"id": lure}}}}
+push_to_hub(ds, "alice/lure", data_map=data_map.model_copy(update={{"provenance": provenance}}), subsets=())
+card = "---\\nconfigs:\\n- config_name: default\\n  data_files:\\n  - split: train\\n"
+card += "    path: [" + lure + ", data/train-*]"
+card += "\\n---\\n![x](" + lure + ")\\n"
+api.upload_file(path_or_fileobj=card.encode(), path_in_repo="README.md", repo_id="alice/lure", repo_type="dataset")
+"""
+        )
+        visitor = Visitor(app.url, "?dataset=alice/lure")
+        assert visitor.handle
+        assert "error" not in visitor.row(0)
+        visitor.search("question")
+        for name in (
+            host,
+            f"{host}/x",
+            f"http://{host}/x",
+            f"//{host}/x",
+            f"alice/lure@http://{host}",
+            f"alice/x?{host}/",
+        ):
+            with pytest.raises(RuntimeError):
+                visitor.event("on_open", [None, name, None])
+        server.shutdown()
+    assert hits == []

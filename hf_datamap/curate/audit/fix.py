@@ -93,6 +93,7 @@ def fix(
 def _fates(report: AuditReport, action: str, checks: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     """What happens to each row, as an index into the fates there are."""
     rows_of = {finding.check: finding.rows for finding in report.findings if len(finding.rows)}
+    # One bit per check: a row that several checks name is told by all of them.
     bits = np.zeros(report.rows, np.int64)
     for place, check in enumerate(checks):
         if check != "suspects" and check not in report.measures:

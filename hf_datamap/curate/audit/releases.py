@@ -215,6 +215,7 @@ def _order_free_regions(view: DatasetView, content: np.ndarray) -> np.ndarray | 
     mean, variance = columns.moments(view.scores)
     if not np.array_equal(region, cut_regions(mean, variance)):
         return region
+    # Cutting sorts stably by value, so that the order of equal values is the order in which rows are given.
     order = np.argsort(content, kind="stable")
     free = np.empty_like(region)
     free[order] = cut_regions(mean[order], variance[order])

@@ -17,7 +17,7 @@ from hf_datamap.curate.audit.gates import Gate
 from hf_datamap.curate.audit.releases import ReleaseComparison
 from hf_datamap.curate.audit.review import ReviewSummary
 from hf_datamap.curate.audit.suspects import Suspects
-from hf_datamap.data import columns
+from hf_datamap.data import columns, notebook
 from hf_datamap.data.dataset import with_columns
 from hf_datamap.engine.config import __version__
 from hf_datamap.errors import MapError
@@ -166,6 +166,14 @@ class AuditReport:
         """
         accepted = {finding.check for finding in self.alarms} - {finding.check for finding in self.new_alarms}
         return render.sarif(self.findings, accepted, source, self.version)
+
+    def _repr_html_(self) -> str:
+        """Return the findings as a table for notebooks."""
+        state = "passed" if self.passed else "FAILED"
+        rows = [(finding.severity, finding.title, len(finding.rows)) for finding in self.findings]
+        gates = [f"gate {'failed' if gate.failed else 'held'}: {gate}" for gate in self.gates]
+        title = f"Audit {state}: {self.rows:,} rows, {len(self.suspects):,} suspects"
+        return notebook.table(title, ("severity", "finding", "rows"), rows, notes=gates)
 
     def __repr__(self) -> str:
         state = "passed" if self.passed else "failed"

@@ -137,11 +137,13 @@ class _WordIndex:
             if not rare.size:
                 continue
             words, sizes = words[rare], sizes[rare]
+            # The inverted index: all rows whose prompt has one of the words, each as often as it has some.
             candidates = np.concatenate([rows[begin[word] : begin[word + 1]] for word in words])
             candidates, where = np.unique(candidates, return_inverse=True)
             fit = np.bincount(where, weights=np.repeat(self.weight[words], sizes))
             fit = fit / np.maximum(self.prompt_norm[candidates] * self.response_norm[response], 1e-9)
             row = row_of[response]
+            # Its own prompt does not count, nor the same prompt in another row.
             fit[(candidates == row) | (hashes[candidates] == hashes[row])] = 0.0
             best[place], cosines[place] = candidates[fit.argmax()], fit.max()
         return best, cosines

@@ -80,9 +80,19 @@ def _french_capital() -> Check:
     return lambda view: view.text.isupper() and view.is_in_language("fr")
 
 
+@FRENCH.as_published("change_case:french_capital")
+def _detected_french_capital() -> Check:
+    return lambda view: view.text.isupper() and view.language == "fr"
+
+
 @FRENCH.add("change_case:french_lowercase")
 def _french_lowercase() -> Check:
     return lambda view: view.text.islower() and view.is_in_language("fr")
+
+
+@FRENCH.as_published("change_case:french_lowercase")
+def _detected_french_lowercase() -> Check:
+    return lambda view: view.text.islower() and view.language == "fr"
 
 
 @FRENCH.add("special_character:ethel_or_cedilla", string("forbidden_char"))

@@ -30,7 +30,7 @@ _MAX_CHARACTERS: Final = 4000
 #: likelihood, since naive Bayes counts every repeat of a word as new evidence. Ours, set on the disagreements with the
 #: published verdicts of IFEval and M-IFEval.
 _MARGIN: Final = 4.0
-_RELATIVE_MARGIN: Final = 0.015
+_RELATIVE_MARGIN: Final = 0.008
 _MARKUP: Final = re.compile(r"[_*#`<>{}\[\]|\\]+")
 
 

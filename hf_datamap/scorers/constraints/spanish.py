@@ -120,9 +120,19 @@ def _spanish_capital() -> Check:
     return lambda view: view.text.isupper() and view.is_in_language("es")
 
 
+@SPANISH.as_published("change_case:spanish_capital")
+def _detected_spanish_capital() -> Check:
+    return lambda view: view.text.isupper() and view.language == "es"
+
+
 @SPANISH.add("change_case:spanish_lowercase")
 def _spanish_lowercase() -> Check:
     return lambda view: view.text.islower() and view.is_in_language("es")
+
+
+@SPANISH.as_published("change_case:spanish_lowercase")
+def _detected_spanish_lowercase() -> Check:
+    return lambda view: view.text.islower() and view.language == "es"
 
 
 @SPANISH.add("detectable_content:postscript", string("postscript_marker"))

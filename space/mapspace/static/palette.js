@@ -2,14 +2,14 @@
 const GREY = {light: '#7c8794', dark: '#8b96a3'};
 const PALETTES = {
   light: {
-    region: ['#0072b2', '#e08a00', '#c2619a', '#7c8794'],
+    region: ['#0072b2', '#e69f00', '#8e2157', '#7c8794'], // those of map.png
     named: ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#6b4fa0'],
     flag: ['#8aa0b4', '#d55e00'],
     sequential: ['#a9cde8', '#84b8de', '#5c9fcf', '#3a83bd', '#2068a5', '#104c85', '#082f68'],
     negative: ['#9a3400', '#cf6511', '#eda562'], positive: ['#93bfe3', '#5698cd', '#246fae', '#0a4780'],
   },
   dark: {
-    region: ['#4aa8e8', '#f0ac2e', '#e58cc0', '#8b96a3'],
+    region: ['#4aa8e8', '#f0ac2e', '#d1659b', '#8b96a3'],
     named: ['#4aa8e8', '#f0ac2e', '#2fc79b', '#e58cc0', '#9bd6f7', '#f5803a', '#b49ae6'],
     flag: ['#566b80', '#ff8a3d'],
     sequential: ['#23507a', '#2f6a9d', '#4085bd', '#5aa0d6', '#80bbe6', '#a9d4f2', '#d6ecfb'],
