@@ -190,7 +190,7 @@ def test_a_seat_on_a_panel():
 def test_a_wrong_key_ends_the_run():
     with (
         LLMServer(lambda request, _: error(401, "wrong key")) as server,
-        pytest.raises(dm.DataMapError, match="API key is missing or wrong"),
+        pytest.raises(dm.DataMapError, match="answered 401"),
     ):
         annotated(dm.PairwiseJudge("m", base_url=server.url))
 
