@@ -45,7 +45,7 @@ NEIGHBOURS = (
     Neighbour("verl", "training"),
     Neighbour("unsloth", "training"),
     Neighbour("torchtune", "training"),
-    Neighbour("autotrain-advanced", "training"),
+    Neighbour("autotrain-advanced", "training", apart="pins huggingface_hub and datasets of 2024"),
     Neighbour("vllm", "serving"),
     Neighbour("sglang", "serving"),
     Neighbour("litellm[proxy]", "gateway"),
@@ -96,7 +96,10 @@ def resolve(uv: str, python: str, requirements: list[str], *options: str) -> tup
 
 
 def ask(uv: str, neighbour: Neighbour, ours: list[str]) -> Answer:
-    """Resolve the newest release of a neighbour by itself, and then with us."""
+    """Resolve the newest release of a neighbour by itself, and then with us.
+
+    Where the newest does not install at all, the newest that does is taken.
+    """
     name = neighbour.name.split("[")[0]
     version = python = reason = ""
     for python in PYTHONS:
@@ -104,9 +107,12 @@ def ask(uv: str, neighbour: Neighbour, ours: list[str]) -> Answer:
         if not newest:
             continue
         version = next(iter(newest.values())).split(";")[0].strip()
-        pinned = f"{neighbour.name}=={version}"
-        alone, reason = resolve(uv, python, [pinned])
+        alone, reason = resolve(uv, python, [f"{neighbour.name}=={version}"])
+        if not alone and python == PYTHONS[-1]:
+            alone, reason = resolve(uv, python, [neighbour.name])
+            version = alone.get(name, version)
         if alone:
+            pinned = f"{neighbour.name}=={version}"
             together, reason = resolve(uv, python, [pinned, *ours])
             return Answer(neighbour, version, python, True, bool(together), reason)
     return Answer(neighbour, version, python, False, False, reason)
