@@ -203,6 +203,7 @@ def submit_batch(
         ScorerError: a job of another judge, or an endpoint without a batch API.
         EndpointError: wrong key, unknown model.
     """
+    # Long: most of it documents the options.
     job = job or BatchJob(judge.identity, options=dict(options or {}))
     _check_judge(job, judge)
     if job.complete:
