@@ -13,7 +13,7 @@ PEER_NAMES := distilabel twelve-angry-llms if-verifiable
 # make bench ONLY=map needs none of them.
 NEEDS_PEERS := $(or $(findstring peers,$(ONLY)),$(findstring constraints,$(ONLY)),$(if $(ONLY),,all))
 
-.PHONY: help demo test test-core lint bench peers clean
+.PHONY: help demo neighbours test test-core test-lowest lint bench peers clean
 .DEFAULT_GOAL := help
 
 help:
@@ -60,6 +60,17 @@ test: $(VENV)/.extras $(VENV)/.chromium
 # The tests of the core, for further interpreters: make test-core PYTHON=python3.13 VENV=.venv-3.13
 test-core: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 $(TESTS)
+
+# The tests of the core on the lowest versions that pyproject.toml allows.
+test-lowest: $(VENV)/.venv
+	$(PIP) uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --resolution lowest-direct -e '.[test]'
+	$(BIN)/python -m pytest -n 2 $(TESTS)
+
+# Needs a package index, installs nothing but uv.
+neighbours: $(VENV)/.venv
+	$(PIP) uv
+	$(BIN)/python -m tests.neighbours
 
 lint: $(VENV)/.extras
 	$(BIN)/ruff check .

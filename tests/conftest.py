@@ -1,5 +1,7 @@
 """Every test on its own: caches below its own folder, no network, nothing of the developer's environment."""
 
+from __future__ import annotations
+
 import os
 import tempfile
 from pathlib import Path

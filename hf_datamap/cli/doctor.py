@@ -7,7 +7,6 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any
 
 import click
 
@@ -60,26 +59,21 @@ def _extras() -> dict[str, str]:
 
 
 def _endpoint(base_url: str | None) -> dict[str, str]:
-    import httpx2
-
-    from hf_datamap.engine import config
+    from hf_datamap.engine import config, served_models
 
     url = base_url or config.base_url()
     key = "set" if config.api_key() else "not set (OPENAI_API_KEY)"
     if url is None:
         return {"endpoint": "none named (OPENAI_BASE_URL or --base-url)", "endpoint key": key}
     try:
-        headers = {"authorization": f"Bearer {config.api_key()}"} if config.api_key() else {}
-        reply = httpx2.get(url.rstrip("/") + "/models", timeout=5, headers=headers)
-        state = f"answers {reply.status_code}" if reply.status_code != 200 else f"up, models: {_models(reply.json())}"
-    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+        status, reply = served_models.ask_models(url)
+        state = f"answers {status}" if status != 200 else f"up, models: {_models(served_models.listed(reply))}"
+    except (OSError, ValueError) as error:
         state = f"NOT reachable ({type(error).__name__})"
     return {"endpoint": f"{url} - {state}", "endpoint key": key}
 
 
-def _models(listing: Any) -> str:  # noqa: ANN401 - somebody else's JSON
-    models = listing.get("data") if isinstance(listing, dict) else None
-    names = [str(model.get("id", "?")) for model in models or () if isinstance(model, dict)]
+def _models(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "not listed"
 
 

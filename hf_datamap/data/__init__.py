@@ -1,15 +1,18 @@
 """Column layouts of real preference datasets: from a row of any of them to an `Example`, and why it was read so.
 
-============== ========================================================================================
-``example``    what every row becomes: prompt messages, responses, annotations, references, constraints
-``paths``      how a value inside a row is named, on one row and on an Arrow batch alike
-``values``     texts, chat turns, numbers and constraints in the odd clothes they wear
-``labels``     the rules that turn what ships with a row into annotations, higher is better
-``layout``     `Layout`: paths and a rule, and how they are read
-``known``      the table of known datasets and of column names; adding a dataset is adding a few lines
-``detect``     which of them the columns fit; ``refuse`` says why none does
-``grouping``   the table of datasets with one response per row; ``group`` joins them by prompt
-============== ========================================================================================
+==================== ======================================================================================
+``example``          what every row becomes: prompt messages, responses, annotations, references, constraints
+``paths``            how a value inside a row is named, on one row and on an Arrow batch alike
+``decode``           every physical form of a value (JSON, reprs, structs of lists) becomes one logical form
+``messages``         chat messages, tool calls, images and reasoning; ``transcripts`` reads dialogues in one text
+``labels``           the rules that turn what ships with a row into annotations, higher is better
+``layout``           `Layout`: paths and a rule; ``reading`` applies it to a row
+``known_layouts``    the table of known datasets; adding one is adding a few lines
+``families``         guesses by ``names`` of columns; ``label_columns`` finds the label
+``detect``           which layout sample rows read under; ``sanity`` checks the reading, ``refuse`` says why none
+``known_groupings``  datasets with one response per row; ``group_rows`` joins them by prompt
+``load``             opens Hub ids, folders and files; ``inspect`` shows how they read, ``evidence`` by which rows
+==================== ======================================================================================
 
 A layout of your own names its columns, in Python or on the command line:
 

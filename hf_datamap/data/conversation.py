@@ -204,7 +204,7 @@ def part_ways(given: list[Message], sides: Sequence[str | list[Message] | None])
         raise RowError("the prompt is empty")
     tails = iter([side[cut:] for side in turns])
     ends = [None if side is None else next(tails) for side in sides]
-    texts = [None if end is None else end[0]["content"] if len(end) == 1 else _told(end) for end in ends]
+    texts = [None if end is None else end[0]["content"] if len(end) == 1 else _tail_text(end) for end in ends]
     if all(end is None or (len(end) == 1 and len(end[0]) == 2) for end in ends):
         return Dialogue(tuple(prompt), texts)
     if any("images" in message for end in ends if end for message in end):
@@ -266,6 +266,6 @@ def _cut(turns: Sequence[Sequence[Message]]) -> int | None:
     return cut
 
 
-def _told(tail: Sequence[Message]) -> str:
+def _tail_text(tail: Sequence[Message]) -> str:
     later = [f"{_HEADINGS[message['role']]}: {message['content']}" for message in tail[1:]]
     return "\n\n".join([tail[0]["content"], *later])

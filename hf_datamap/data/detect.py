@@ -138,7 +138,7 @@ def _decide(sample: Sample, *, images: bool) -> Layout:
 
 def _nested(sample: Sample) -> list[Layout]:
     """Return the layouts of a dataset whose rows stand within a struct (``data``, ``fields``)."""
-    found: list[Layout] = []
+    layouts: list[Layout] = []
     for name, kind in sample.kinds.items():
         if not isinstance(kind, dict) or is_side(kind) or len(kind) < 2:
             continue
@@ -149,8 +149,8 @@ def _nested(sample: Sample) -> list[Layout]:
         except LayoutError:
             continue
         outside = [_within(layout, name) for layout in guesses]
-        found += [layout for guess in outside if (layout := _accepted(guess, sample, [], known=False))]
-    return found
+        layouts += [layout for guess in outside if (layout := _accepted(guess, sample, [], known=False))]
+    return layouts
 
 
 def _within(layout: Layout, name: str) -> Layout:
@@ -183,7 +183,9 @@ def _accepted(layout: Layout, sample: Sample, reasons: list[LayoutError], *, kno
 
 
 def _probed(layout: Layout, sample: Sample, *, known: bool) -> Layout:
-    layout = layout.but(classes={p: found for p, found in sample.classes.items() if p in layout.annotations})
+    layout = layout.but(
+        classes={p: class_names for p, class_names in sample.classes.items() if p in layout.annotations}
+    )
     if any(path in sample.classes for path in parse_paths(layout.scores)):
         layout = layout.but(
             scores="", why=f"{layout.why}; {layout.scores} holds numbers of classes, which are no scores"
@@ -359,10 +361,10 @@ def _completed(layout: Layout, sample: Sample) -> Layout:
     extra: dict[str, Any] = {}
 
     def first(candidates: Sequence[str], accepts: Any) -> str | None:
-        found = next(
+        column = next(
             (name for name in names.named(kinds, candidates) if accepts(name) and name not in layout.columns), None
         )
-        return None if found is None else format_path((found,))
+        return None if column is None else format_path((column,))
 
     if not layout.system:
         extra["system"] = first(names.SYSTEMS, lambda name: kinds[name] == "text")

@@ -147,22 +147,22 @@ def _pair_columns(sample: Sample, *, bare: bool) -> list[_Pair]:
     pairs: dict[tuple[str, str], _Pair] = {}
     for good, bad in names.PAIRS:
         good_words, bad_words = tuple(good.split("_")), tuple(bad.split("_"))
-        for found, column in by_words.items():
-            place = _place_of(found, good_words)
+        for own_words, column in by_words.items():
+            place = _place_of(own_words, good_words)
             if place is None:
                 continue
-            rest = (*found[:place], *found[place + len(good_words) :])
+            rest = (*own_words[:place], *own_words[place + len(good_words) :])
             if not set(rest) <= names.PAIR_STEMS or (not rest and (good, bad) in names.WEAK_PAIRS and not bare):
                 continue
-            other = by_words.get((*found[:place], *bad_words, *found[place + len(good_words) :]))
+            other = by_words.get((*own_words[:place], *bad_words, *own_words[place + len(good_words) :]))
             if other is not None and other != column:
                 pairs.setdefault((column, other), _Pair((column, other), (good, bad), rest))
     return sorted(pairs.values(), key=lambda pair: len(pair.stems))
 
 
-def _place_of(found: tuple[str, ...], wanted: tuple[str, ...]) -> int | None:
-    size = len(wanted)
-    return next((at for at in range(len(found) - size + 1) if found[at : at + size] == wanted), None)
+def _place_of(words_of_name: tuple[str, ...], phrase: tuple[str, ...]) -> int | None:
+    size = len(phrase)
+    return next((at for at in range(len(words_of_name) - size + 1) if words_of_name[at : at + size] == phrase), None)
 
 
 def _pairs(sample: Sample, others: Sequence[Layout]) -> list[Layout]:

@@ -125,8 +125,8 @@ class Inspection:
             return ["no row could be read"]
         lines = ["one example, as read:"]
         lines += [f"  {m['role']:<10} {clipped(m['content'], width)}" for m in self.example.prompt]
-        told = self.example.annotations or [None] * len(self.example.responses)
-        for number, (text, label) in enumerate(zip(self.example.responses, told, strict=True), 1):
+        labels = self.example.annotations or [None] * len(self.example.responses)
+        for number, (text, label) in enumerate(zip(self.example.responses, labels, strict=True), 1):
             if number > 6:
                 lines.append(f"  ... and {len(self.example.responses) - 6} more responses")
                 break
@@ -227,13 +227,13 @@ class _Tally:
         self.readable += 1
         self.example = self.example or result
         texts = result.responses
-        there = [text for text in texts if text is not None]
-        self.mappable += len(there) > 1
+        present = [text for text in texts if text is not None]
+        self.mappable += len(present) > 1
         self.responses[len(texts)] += 1
-        self.notes["fewer than two responses (they stay unmapped)"] += len(there) < 2
-        self.notes["a null response"] += len(there) < len(texts)
-        self.notes["an empty response"] += any(not text.strip() for text in there)
-        self.notes["identical responses"] += len(there) > 1 and len(set(there)) == 1
+        self.notes["fewer than two responses (they stay unmapped)"] += len(present) < 2
+        self.notes["a null response"] += len(present) < len(texts)
+        self.notes["an empty response"] += any(not text.strip() for text in present)
+        self.notes["identical responses"] += len(present) > 1 and len(set(present)) == 1
         labels = result.annotations
         self.notes["a tie (equal annotations)"] += labels is not None and len(labels) > 1 and _tied(labels)
         self.notes["no annotations"] += labels is None and self.annotated

@@ -316,15 +316,26 @@ def _united(first: _Kind, second: _Kind) -> _Kind:
 
 
 def _feature(kind: _Kind) -> Any:
-    from datasets import Json, List, Value
+    from datasets import List, Value
 
     if kind is None:
         return Value("null")
-    if kind == "json":
-        return Json()
+    if kind in ("json", {}):
+        return _json_feature()
     if isinstance(kind, dict):
-        return {key: _feature(item) for key, item in kind.items()} if kind else Json()
+        return {key: _feature(item) for key, item in kind.items()}
     return List(_feature(kind[0])) if isinstance(kind, list) else Value(kind)
+
+
+def _json_feature() -> Any:
+    try:
+        from datasets import Json
+    except ImportError:  # an older datasets has no type that holds values of different kinds
+        raise SourceError(
+            "a field holds values of different kinds from row to row (text in one, a number or an object in another); "
+            "reading it needs a newer datasets: pip install -U datasets"
+        ) from None
+    return Json()
 
 
 def changed_texts(features: Mapping[str, Any] | None) -> list[str]:

@@ -161,7 +161,7 @@ def _reads(sample: Sample, layout: Layout) -> bool:
 
 
 def _classes_of(sample: Sample, layout: Layout) -> dict[str, tuple[str, ...]]:
-    return {path: found for path, found in sample.classes.items() if path in layout.annotations}
+    return {path: class_names for path, class_names in sample.classes.items() if path in layout.annotations}
 
 
 #: Faults of a row that say nothing about the layout: something is missing in it.
@@ -178,9 +178,9 @@ def _score_series(sample: Sample, marks: Sequence[str], series: Sequence[Series]
     same_marks = [one for one in series if [_mark(m) for m in one.marks] == [_mark(m) for m in marks]]
     for rule, kinds in (("scores", names.SCORE_WORDS), ("ranks", names.RANK_WORDS)):
         for word in kinds:
-            found = [one for one in same_marks if word in {*one.before, *one.after}]
-            found.sort(key=lambda one: len(one.before) + len(one.after))
-            for one in found[:1] if len(found) < 2 or _length(found[0]) < _length(found[1]) else []:
+            candidates = [one for one in same_marks if word in {*one.before, *one.after}]
+            candidates.sort(key=lambda one: len(one.before) + len(one.after))
+            for one in candidates[:1] if len(candidates) < 2 or _length(candidates[0]) < _length(candidates[1]) else []:
                 paths = [_number_path(sample, name) for name in one.columns]
                 if all(paths) and _are_numbers(sample, [str(path) for path in paths]):
                     return rule, [str(path) for path in paths]
@@ -280,9 +280,9 @@ def _by_reward_model(
 
 
 def _pair_words(layout: Layout) -> tuple[str, str] | None:
-    found = [names.words(path) for path in layout.responses]
+    response_words = [names.words(path) for path in layout.responses]
     for good, bad in names.PAIRS:
-        if good in found[0] and bad in found[1] and "_" not in bad:
+        if good in response_words[0] and bad in response_words[1] and "_" not in bad:
             return good, bad
     return None
 
@@ -407,10 +407,14 @@ def struct_label(sample: Sample, path: str, kind: Mapping[str, Kind]) -> dict[st
     """
     for fields, rule in ((names.STRUCT_SCORES, "scores"), (names.STRUCT_RANKS, "ranks")):
         for field in names.named(kind, fields):
-            found = _struct_field(sample, path, field, kind[field])
-            if found is not None:
-                flags = lookup(sample.kinds, found) == "flag"
-                return {"annotations": found, "label": rule, **({"scores": ""} if flags or rule == "ranks" else {})}
+            score_path = _struct_field(sample, path, field, kind[field])
+            if score_path is not None:
+                flags = lookup(sample.kinds, score_path) == "flag"
+                return {
+                    "annotations": score_path,
+                    "label": rule,
+                    **({"scores": ""} if flags or rule == "ranks" else {}),
+                }
     for field, inner in kind.items():
         if isinstance(inner, dict) and (ranks := names.named(inner, names.STRUCT_RANKS)):
             return {"annotations": f"{path}.{format_path((field,))}.{ranks[0]}", "label": "ranks", "scores": ""}

@@ -232,8 +232,8 @@ def _keyed(cells: Sequence[Any], count: int, _: Mapping[str, Winner]) -> Annotat
     if len(keys) != count or len(score_keys) != len(values) or len(set(map(str, score_keys))) != len(score_keys):
         raise RowError("the keyed scores do not pair up with the responses", seen(score_keys))
     scores = {str(key): grade(value) for key, value in zip(score_keys, values, strict=True)}
-    found = [scores.get(str(key)) for key in keys]
-    return found if any(value is not None for value in found) else None
+    values_by_response = [scores.get(str(key)) for key in keys]
+    return values_by_response if any(value is not None for value in values_by_response) else None
 
 
 def _two(count: int) -> None:

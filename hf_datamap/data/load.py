@@ -239,13 +239,13 @@ def _by_datasets(
 
 
 def _hub_error(name: str, error: Exception) -> SourceError:
-    kind, told = type(error).__name__, in_one_line(error)
-    if "gated" in told.lower() or "authenticated" in told.lower():
+    kind, reason = type(error).__name__, in_one_line(error)
+    if "gated" in reason.lower() or "authenticated" in reason.lower():
         way = f"ask for access at https://huggingface.co/datasets/{name} and log in with `hf auth login`"
-    elif "script" in told.lower():
+    elif "script" in reason.lower():
         way = "it needs a loading script; the Hub's own conversion can be read with --revision refs/convert/parquet"
-    elif kind == "ConnectionError" or "reach" in told or "Offline" in told:
+    elif kind == "ConnectionError" or "reach" in reason or "Offline" in reason:
         way = "check the connection and HF_HUB_OFFLINE, or give a local folder or file"
     else:
         way = f"check the name; private and gated datasets need `hf auth login`; a source is {KINDS}"
-    return SourceError(f"cannot open the Hub dataset {name!r}: {told}; {way}")
+    return SourceError(f"cannot open the Hub dataset {name!r}: {reason}; {way}")

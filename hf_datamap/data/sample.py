@@ -106,7 +106,7 @@ def take_sample(source: Any, rows: Sequence[Mapping[str, Any]] = ()) -> Sample:
         if declared.get(name) == "text"
         or (name not in declared and all(isinstance(row.get(name), (str, type(None))) for row in rows))
     ]
-    classes = {format_path(path): found for path, found in _class_names(features or {})}
+    classes = {format_path(path): class_names for path, class_names in _class_names(features or {})}
     return Sample(kinds, rows, frozenset(name for name in texts if kinds[name] != "null"), classes)
 
 

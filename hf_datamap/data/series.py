@@ -34,15 +34,15 @@ def series_of(columns: Iterable[str]) -> list[Series]:
     """
     members: dict[tuple[tuple[str, ...], tuple[str, ...], str], dict[int, tuple[str, str]]] = {}
     for column in columns:
-        found = names.words(column)
-        for at, word in enumerate(found):
+        column_words = names.words(column)
+        for at, word in enumerate(column_words):
             mark = _ORDINALS.get(word, word)
             letter = len(mark) == 1 and "a" <= mark <= "z"
             if not (mark.isdecimal() or letter):
                 continue
             kind = "word" if word in _ORDINALS else "digit" if mark.isdecimal() else "letter"
             order = int(mark) if mark.isdecimal() else ord(mark) - ord("a") + 1
-            members.setdefault((found[:at], found[at + 1 :], kind), {}).setdefault(order, (column, word))
+            members.setdefault((column_words[:at], column_words[at + 1 :], kind), {}).setdefault(order, (column, word))
     series: list[Series] = []
     for (before, after, _), by_order in members.items():
         orders = sorted(by_order)

@@ -107,14 +107,14 @@ def parse_constraints(ids: Any, kwargs: Any) -> tuple[Constraint, ...]:
     arguments = [{}] * len(ids) if kwargs is None else kwargs
     if not isinstance(arguments, (list, tuple)) or len(arguments) != len(ids):
         _fail(f"{len(ids)} instruction ids, but kwargs are not a list of that length", kwargs)
-    found = []
+    constraints = []
     for name, cell in zip(ids, arguments, strict=True):
         options = decoded(cell)
         if options is not None and not isinstance(options, Mapping):
             _fail(f"kwargs of {seen(name)} are not a mapping", options)
         kept = {str(key): value for key, value in (options or {}).items() if value is not None}
-        found.append(Constraint(id=name, kwargs=kept))
-    return tuple(found)
+        constraints.append(Constraint(id=name, kwargs=kept))
+    return tuple(constraints)
 
 
 def _constraints_per_turn(ids: Sequence[Any], kwargs: Any) -> tuple[Constraint, ...]:

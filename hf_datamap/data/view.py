@@ -306,6 +306,9 @@ class DatasetView:
         for part, first in zip(self.splits.values(), self.starts, strict=False):
             in_part = rows[(rows >= first) & (rows < first + len(part))] - first
             own = part.select_columns([name for name in part.column_names if not name.startswith("datamap_")])
+            if not own.column_names:  # columns of the map alone: nothing tells such rows apart but their order
+                hashes += [0] * len(in_part)
+                continue
             for start in range(0, len(in_part), BATCH):
                 table = own.select(in_part[start : start + BATCH])[:]
                 hashes += [xxhash.xxh3_64_intdigest(repr(row).encode("utf-8", "replace")) for row in table.to_pylist()]

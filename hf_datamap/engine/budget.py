@@ -15,6 +15,8 @@ _UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
 _LIMITS = {"requests": "requests", "tokens": "tokens", "usd": "cost", "$": "cost"}
 _LIMITS |= {"request": "requests", "token": "tokens"}
 _BARE = re.compile(r"\s*\d+(?:\.\d+)?\s*[kKmM]?\s*")
+_UNKNOWN = 2.5  # times its estimate that a request is taken to be at least, while others are under way
+_WAIT = 0.02  # seconds between looks whether requests under way leave something of the budget
 _AMOUNT = re.compile(r"^\s*(\$?)\s*(\d+(?:\.\d+)?)\s*([kKmM]?)\s*(requests?|tokens?|usd|\$)?\s*$")
 
 
@@ -92,6 +94,58 @@ class Budget:
 
 
 @dataclass(slots=True)
+class Reserved:
+    """What requests under way are expected to take, each at its own size, and how far such estimates are off.
+
+    Attributes:
+        requests: requests under way that reserved something.
+        sizes: tokens that they are estimated to send and to receive.
+        estimated: tokens that answered requests were estimated to send and to receive.
+        taken: tokens that those sent and received.
+        greatest: greatest ratio of what a request took to what was estimated.
+    """
+
+    requests: int = 0
+    sizes: tuple[int, int] = (0, 0)
+    estimated: tuple[int, int] = (0, 0)
+    taken: tuple[int, int] = (0, 0)
+    greatest: tuple[float, float] = (0.0, 0.0)
+
+    def add(self, estimate: tuple[int, int]) -> None:
+        """Reserve what a request is estimated to take."""
+        self.requests += 1
+        self.sizes = self.sizes[0] + estimate[0], self.sizes[1] + estimate[1]
+
+    def remove(self, estimate: tuple[int, int]) -> None:
+        """The request is over."""
+        self.requests -= 1
+        self.sizes = self.sizes[0] - estimate[0], self.sizes[1] - estimate[1]
+
+    def learn(self, estimate: tuple[int, int], taken: tuple[int, int]) -> None:
+        """Compare what an answered request took with its estimate; nothing to compare where one is not known."""
+        if not (any(estimate) and any(taken)):
+            return
+        self.estimated = self.estimated[0] + estimate[0], self.estimated[1] + estimate[1]
+        self.taken = self.taken[0] + taken[0], self.taken[1] + taken[1]
+        ratios = [took / max(1, guess) for took, guess in zip(taken, estimate, strict=True)]
+        self.greatest = max(self.greatest[0], ratios[0]), max(self.greatest[1], ratios[1])
+
+    def expected(self, estimate: tuple[int, int]) -> tuple[float, float]:
+        """Return the tokens that a further request and all under way will send and receive.
+
+        While others are under way each is taken to exceed its estimate as far as any did before. Alone it is taken to
+        be as far off as they are on average, so that the last of a budget can still be spent.
+        """
+        if not any(self.taken):
+            factors: tuple[float, float] = (_UNKNOWN, _UNKNOWN)
+        elif self.requests:
+            factors = max(_UNKNOWN, self.greatest[0]), max(_UNKNOWN, self.greatest[1])
+        else:
+            factors = (self.taken[0] / max(1, self.estimated[0]), self.taken[1] / max(1, self.estimated[1]))
+        return (self.sizes[0] + estimate[0]) * factors[0], (self.sizes[1] + estimate[1]) * factors[1]
+
+
+@dataclass(slots=True)
 class Usage:
     """What a run has done so far. Written by the engine's thread, read by any.
 
@@ -107,6 +161,7 @@ class Usage:
         stopped: why the run ended early, empty otherwise.
         answered: replies paid for.
         next_turn: when the next request may be sent under a rate, on the clock of the loop that sends.
+        reserved: what requests under way are expected to take.
     """
 
     rows: int = 0
@@ -120,6 +175,7 @@ class Usage:
     stopped: str = ""
     answered: int = 0
     next_turn: float = 0.0
+    reserved: Reserved = field(default_factory=Reserved)
 
     def count_answer(self, input_tokens: int, output_tokens: int) -> None:
         """Count an answer."""
@@ -147,22 +203,32 @@ class Usage:
             self.next_turn = turn + 1 / budget.rate
             if turn > now:
                 await asyncio.sleep(turn - now)
-        return self.exceeds(budget, estimate)
+        while (reason := self.exceeds(budget, estimate)) and self.reserved.requests:
+            if budget.requests is not None and self.requests >= budget.requests:
+                return reason
+            # Requests under way may take less than is reserved for them: only when all are over is the budget spent.
+            await asyncio.sleep(_WAIT)
+        return reason
 
     def exceeds(self, budget: Budget, estimate: tuple[int, int] = (0, 0)) -> str:
-        """Why the next request may not be sent; empty when it may.
+        """Return why the next request may not be sent; empty when it may.
 
-        Requests under way are counted at the average size of those answered, so that many in flight do not overshoot.
+        Requests under way are counted at their own estimated sizes where they reserved them, otherwise at the average
+        size of those answered, so that many in flight do not overshoot.
 
         Args:
             budget: the limits.
-            estimate: tokens sent and received for a request, used until the first answer.
+            estimate: tokens sent and received for a request; zeros where they are not known.
         """
         if budget.requests is not None and self.requests >= budget.requests:
             return f"budget of {budget.requests:,} requests reached"
-        ahead = self.in_flight + 1
-        size = (self.input_tokens / self.answered, self.output_tokens / self.answered) if self.answered else estimate
-        sent, received = self.input_tokens + ahead * size[0], self.output_tokens + ahead * size[1]
+        if self.reserved.requests or any(self.reserved.estimated):
+            ahead = self.reserved.expected(estimate)
+        else:
+            average = self.input_tokens / max(1, self.answered), self.output_tokens / max(1, self.answered)
+            size = average if self.answered else estimate
+            ahead = (self.in_flight + 1) * size[0], (self.in_flight + 1) * size[1]
+        sent, received = self.input_tokens + ahead[0], self.output_tokens + ahead[1]
         if budget.tokens is not None and (budget.tokens == 0 or sent + received > budget.tokens):
             return f"budget of {budget.tokens:,} tokens reached"
         if budget.cost is not None and budget.prices and budget.prices.cost(sent, received) > budget.cost - 1e-12:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 #: The one place where the version is written; part of every fingerprint.
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def cache_dir() -> Path:

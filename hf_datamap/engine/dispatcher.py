@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from hf_datamap.engine.adaptations import record_adaptations
-from hf_datamap.engine.budget import Usage
+from hf_datamap.engine.budget import Budget, Usage
 from hf_datamap.engine.limiter import MAX_WAIT, Limiter
 from hf_datamap.engine.run import SKIPPED_MARK, Run
 from hf_datamap.engine.store import canonical
@@ -159,10 +159,11 @@ class Dispatcher:
             async with limiter:
                 if run.stopping:
                     raise Interrupted("stopped before it was asked")
-                if reason := await usage.admit(run.budget, _estimated_tokens(usage, answerer, task)):
+                estimate = _estimated_tokens(run.budget, answerer, task)
+                if reason := await usage.admit(run.budget, estimate):
                     raise Interrupted(SKIPPED_MARK + reason)
                 try:
-                    answer = await _request_once(usage, limiter, answerer, task)
+                    answer = await _request_once(usage, limiter, answerer, task, estimate)
                 except Overloaded as error:
                     trouble = error
                     limiter.overloaded(error)
@@ -180,14 +181,19 @@ class Dispatcher:
         raise AssertionError("unreachable")
 
 
-async def _request_once(usage: Usage, limiter: Limiter, answerer: Answerer, task: Task) -> Answer:
+async def _request_once(
+    usage: Usage, limiter: Limiter, answerer: Answerer, task: Task, estimate: tuple[int, int]
+) -> Answer:
     """Ask once, and count it."""
     usage.requests += 1
     usage.in_flight += 1
+    if any(estimate):
+        usage.reserved.add(estimate)
     try:
         answer = await answerer.answer(task)
     except Unanswered as error:
         usage.count_answer(*error.spent)
+        usage.reserved.learn(estimate, error.spent)
         if not error.refused_as:
             limiter.answered += 1  # the endpoint works, whatever is wrong with this task
         elif limiter.refused(error.refused_as):
@@ -200,13 +206,16 @@ async def _request_once(usage: Usage, limiter: Limiter, answerer: Answerer, task
         raise
     finally:
         usage.in_flight -= 1
+        if any(estimate):
+            usage.reserved.remove(estimate)
     usage.count_answer(answer.input_tokens, answer.output_tokens)
+    usage.reserved.learn(estimate, (answer.input_tokens, answer.output_tokens))
     return answer
 
 
-def _estimated_tokens(usage: Usage, answerer: Answerer, task: Task) -> tuple[int, int]:
-    """Tokens that a request will send and receive, used until the first answer says how many."""
-    return (0, 0) if usage.answered else answerer.estimate(task)
+def _estimated_tokens(budget: Budget, answerer: Answerer, task: Task) -> tuple[int, int]:
+    """Tokens that a request will send and receive; zeros where no limit asks for them, since they cost time."""
+    return (0, 0) if budget.tokens is None and budget.cost is None else answerer.estimate(task)
 
 
 def _retry_delay(answerer: Answerer, limiter: Limiter, trouble: Overloaded, tries: int) -> float:

@@ -248,7 +248,7 @@ class Endpoint:
         if (future := transports.get(name)) is None:
             future = transports[name] = loop.create_future()
             try:
-                url, headers = await build_request(path.removeprefix("/") if beside else path, base, key)
+                url, headers = build_request(path.removeprefix("/") if beside else path, base, key)
                 future.set_result(Transport(url, headers, self.timeout))
             except BaseException as error:
                 del transports[name]

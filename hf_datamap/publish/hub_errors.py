@@ -9,6 +9,11 @@ from typing import Final
 from hf_datamap.engine.secrets import mask, remember
 from hf_datamap.errors import DataMapError, HubError
 
+#: What the clients below huggingface_hub raise when there is no answer, by name: which of them it uses depends on its
+#: version (requests before 1.0, then httpx, then httpx2), and none is ours to import.
+_LINE_BROKE: Final = frozenset(
+    {"httpx.TransportError", "httpx2.TransportError", "requests.ConnectionError", "requests.Timeout"}
+)
 _PASSING: Final = frozenset({408, 409, 412, 429, 500, 502, 503, 504})
 
 
@@ -22,7 +27,6 @@ def status_of(error: BaseException) -> int | None:
 
 def is_transient(error: BaseException) -> bool:
     """Whether trying again may help: the Hub is busy, somebody else committed, or the line broke."""
-    import httpx2
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     status = status_of(error)
@@ -30,8 +34,9 @@ def is_transient(error: BaseException) -> bool:
         return status in _PASSING
     # hf_xet raises builtins.ConnectionError; a proxy's HTML page in place of JSON raises JSONDecodeError
     # (a download that gets no answer raises LocalEntryNotFoundError)
-    broken = (httpx2.TransportError, ConnectionError, TimeoutError, json.JSONDecodeError, LocalEntryNotFoundError)
-    return isinstance(error, broken)
+    broken = (ConnectionError, TimeoutError, json.JSONDecodeError, LocalEntryNotFoundError)
+    kinds = {f"{base.__module__.split('.')[0]}.{base.__name__}" for base in type(error).__mro__}
+    return isinstance(error, broken) or not kinds.isdisjoint(_LINE_BROKE)
 
 
 def retry_after(error: BaseException) -> float | None:

@@ -6,10 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
-
-if TYPE_CHECKING:
-    import httpx2
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 #: Seconds that an operation may take which sends no data.
@@ -87,14 +84,17 @@ def limited_requests(seconds: float) -> Iterator[None]:
     """
     from huggingface_hub import get_session
 
-    def limit(request: httpx2.Request) -> None:
+    def limit(request: Any) -> None:  # noqa: ANN401 - of httpx or httpx2, by the version of huggingface_hub
         given: dict[str, Any] = request.extensions.get("timeout") or {}
         kinds = ("connect", "read", "write", "pool")
         request.extensions["timeout"] = {kind: given.get(kind) or seconds for kind in kinds}
 
-    session = get_session()
-    session.event_hooks["request"].append(limit)
+    hooks = getattr(get_session(), "event_hooks", None)
+    if hooks is None:  # huggingface_hub before 1.0 sends through requests; `within` still bounds the whole
+        yield
+        return
+    hooks["request"].append(limit)
     try:
         yield
     finally:
-        session.event_hooks["request"].remove(limit)
+        hooks["request"].remove(limit)

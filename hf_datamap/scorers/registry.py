@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from hf_datamap.data.detect import detect_layout
-from hf_datamap.engine import config
+from hf_datamap.engine import config, served_models
 from hf_datamap.errors import ScorerError, did_you_mean
 from hf_datamap.scorers.base import Scorer
 from hf_datamap.scorers.columns import ColumnScorer
@@ -238,13 +238,9 @@ def describe_auto(layout: Layout) -> AutoChoice:
 
 def _served_models(url: str) -> list[str]:
     """The models that an endpoint lists; none when it does not say."""
-    import httpx2
-
-    headers = {"authorization": f"Bearer {key}"} if (key := config.api_key()) else {}
     try:
-        listing = httpx2.get(f"{url.rstrip('/')}/models", headers=headers, timeout=5).json()
-        return [str(model["id"]) for model in listing["data"]]
-    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TypeError, KeyError):
+        return served_models.listed(served_models.ask_models(url)[1])
+    except (OSError, ValueError):
         return []
 
 

@@ -203,6 +203,7 @@ def submit_batch(
         ScorerError: a job of another judge, or an endpoint without a batch API.
         EndpointError: wrong key, unknown model.
     """
+    # Long: most of it documents the options.
     job = job or BatchJob(judge.identity, options=dict(options or {}))
     _check_judge(job, judge)
     if job.complete:
@@ -391,19 +392,24 @@ def _keys_of(client: OpenAI, file: str) -> list[bytes]:
 
 
 def _client(judge: LLMJudge) -> OpenAI:
-    from openai import OpenAI
-
+    try:
+        from openai import OpenAI
+    except ImportError:
+        raise ScorerError("batches are sent by OpenAI's client: pip install 'hf_datamap[batch]'") from None
     return OpenAI(base_url=judge.endpoint.base_url, api_key=judge.endpoint.key(), timeout=600)
 
 
 @contextmanager
 def _plain_errors(judge: LLMJudge) -> Iterator[None]:
     """Errors of the client, in our words."""
-    from openai import OpenAIError
-
     try:
         yield
-    except OpenAIError as error:
+    except Exception as error:
+        # Not imported before: without the extra, `_client` has said what is missing.
+        from openai import OpenAIError
+
+        if not isinstance(error, OpenAIError):
+            raise
         message = mask(" ".join(str(error).split())[:300])
         raise ScorerError(f"{judge.endpoint.base_url} does not do batches as asked: {message}") from None
 

@@ -42,7 +42,9 @@ def needed_columns(scorer: Scorer, layout: Layout) -> tuple[str, ...]:
     if scorer.way is not Way.COLUMNS:
         return tuple(dict.fromkeys([*layout.columns, *_names(scorer.score_paths(layout))]))
     labels = _label_columns(scorer, layout)
-    names = [*_names([*scorer.score_paths(layout), *(labels or ())]), *_names(layout.responses)]
+    # A list of responses tells how many scores a row should have; where each has a column of its own, that is known.
+    counted = layout.responses if len(layout.responses) == 1 else ()
+    names = _names([*scorer.score_paths(layout), *(labels or ()), *counted])
     return tuple(dict.fromkeys(names if labels is not None else [*names, *layout.columns]))
 
 

@@ -30,7 +30,6 @@ def hub_call(name: str, call: Callable[[], T]) -> T:
     Raises:
         SpaceError: says what the Hub answered and what to do.
     """
-    import httpx2 as httpx
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
     try:
@@ -44,5 +43,15 @@ def hub_call(name: str, call: Callable[[], T]) -> T:
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no"
         raise SpaceError(f"the Hub answered {status} for {name}; try again in a while") from None
-    except (httpx.HTTPError, OSError) as error:
+    except Exception as error:
+        if not (isinstance(error, OSError) or _from_client(error)):
+            raise
         raise SpaceError(f"the Hub could not be reached for {name} ({type(error).__name__})") from None
+
+
+def _from_client(error: Exception) -> bool:
+    """Whether the client below huggingface_hub raised it: httpx or httpx2, by its version."""
+    return any(
+        base.__name__ == "HTTPError" and base.__module__.split(".")[0] in ("httpx", "httpx2")
+        for base in type(error).__mro__
+    )

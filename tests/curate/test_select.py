@@ -347,3 +347,13 @@ def test_scores_that_are_the_annotations_do_not_hide_swapped_columns():
     ds = scored(scores, score_chosen=[row[0] for row in scores], score_rejected=[row[1] for row in scores])
     assert select(ds, "high_margin", rows=3)["prompt"] == ["Question 0?", "Question 2?", "Question 3?"]
     assert "Question 1?" not in select(ds, "rip", fraction=1.0)["prompt"]
+
+
+def test_a_map_without_other_columns_is_selected_by_order_where_scores_tie():
+    scores = [[2.0, 1.0], [2.0, 1.0], [5.0, 0.0], [2.0, 1.0]] * 5
+    ds = dm.DataMap.fit(only := Dataset.from_dict({
+        "datamap_scores": scores,
+        "datamap_mean": [sum(pair) / 2 for pair in scores],
+        "datamap_variance": [((pair[0] - pair[1]) / 2) ** 2 for pair in scores],
+    })).assign(only)  # fmt: skip
+    assert len(dm.select(ds, "low_variance", rows=6)) == 6

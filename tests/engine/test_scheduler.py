@@ -1,5 +1,6 @@
 """The engine: paid once, bounded, patient, without a barrier, and never harmed by one bad row."""
 
+import random
 import shutil
 import threading
 import time
@@ -404,3 +405,32 @@ def test_examples_that_break_on_the_way_end_the_run():
         run = Run(judge_at(server, max_in_flight=4), examples(), lambda index, found: None, usage=Usage())
         with pytest.raises(RuntimeError, match="the disk is gone"):
             engine().run(run)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", ["tokens", "dollars"])
+def test_requests_of_all_sizes_overshoot_a_budget_by_one_at_most(server, seed, kind):
+    """Sixty-four are in flight at once, and each takes between half and several times what was expected."""
+    prices, sizes, chance = dm.Prices(2.5, 10), [], random.Random(seed)
+
+    def script(request, n):
+        reply = graded(request)
+        sent = int(sum(len(message["content"]) for message in request["messages"]) / chance.uniform(1.5, 7))
+        received = chance.choice([4, 6, 8, 10, 60])
+        sizes.append((sent, received))
+        reply.json["usage"] = {"prompt_tokens": sent, "completion_tokens": received}
+        reply.delay = chance.random() * 0.02
+        return reply
+
+    server.script = script
+    data = [{**row, "prompt": row["prompt"] + " more" * chance.randrange(400)} for row in rows(150, 1000 * (seed + 1))]
+    budget = dm.Budget(tokens=60_000) if kind == "tokens" else dm.Budget(cost=0.15, prices=prices)
+    _, data_map = annotate(data, judge_at(server), budget=budget)
+    usage = data_map.provenance["usage"]
+    assert usage["stopped"]
+    if kind == "tokens":
+        spent, limit, largest = usage["input_tokens"] + usage["output_tokens"], 60_000, max(map(sum, sizes))
+    else:
+        spent, limit, largest = usage["cost"], 0.15, max(prices.cost(*size) for size in sizes)
+    assert spent <= limit + largest
+    assert spent >= limit - 2 * largest  # and it is used

@@ -222,3 +222,15 @@ def test_scores_beyond_what_a_variance_can_be_fail_with_a_reason(value, way):
     assert data_map.mapped == 3
     batch = ds.map(dm.score_fn(dm.ColumnScorer("rating")), batched=True)
     assert batch["datamap_status"][0] == "partial"
+
+
+def test_texts_are_not_read_for_scores_that_ship_with_the_data():
+    from hf_datamap.scoring.score_rows import needed_columns
+
+    layout = dm.Layout(prompt="prompt", responses=["chosen", "rejected"], label="order")
+    assert needed_columns(dm.ColumnScorer("good,bad"), layout) == ("good", "bad", "prompt", "chosen", "rejected")
+    plain = dm.Layout(prompt="prompt", responses=["one", "two"])
+    assert needed_columns(dm.ColumnScorer("good,bad"), plain) == ("good", "bad")
+    rated = dm.Layout(prompt="prompt", responses=["one", "two"], annotations=["a", "b"], label="scores")
+    assert needed_columns(dm.ColumnScorer("good,bad"), rated) == ("good", "bad", "a", "b")
+    assert needed_columns(dm.ColumnScorer("a,b"), rated) == ("a", "b")  # compared with nothing

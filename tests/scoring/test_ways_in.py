@@ -142,7 +142,7 @@ def test_ray(tmp_path):
     expected, expected_map = of_dataset(ds, tmp_path, {"correct_noise": True})
     started = not ray.is_initialized()
     if started:
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
         blocks = ray.data.from_huggingface(ds).repartition(4)
