@@ -210,6 +210,8 @@ class LLMJudge(Scorer):
             identity["vision"] = True
         if self.per_prompt:
             identity["rubric_per_prompt"] = True
+        if self.rubric_writer is not None:
+            identity["rubric_writer"] = self.rubric_writer.identity  # what it writes is no part of the question itself
         if self.reasoning_effort is not None:
             identity["reasoning_effort"] = self.reasoning_effort
         return identity

@@ -270,8 +270,10 @@ class Panel(Scorer):
         return self._with(scales=scales, report=_report(names, values, table, scales))
 
     def provenance(self) -> dict[str, Any]:
-        """How far the members agree."""
-        return {"panel": self.report.to_dict()} if self.report is not None else {}
+        """How far the members agree, and what each has found out about itself."""
+        record: dict[str, Any] = {"panel": self.report.to_dict()} if self.report is not None else {}
+        records = {name: own for name, member in self.members.items() if (own := member.provenance())}
+        return record | ({"members": records} if records else {})
 
     def sent_otherwise(self) -> Mapping[str, JSON]:
         """What was sent otherwise than asked for, by member."""

@@ -7,10 +7,11 @@ JSON file without secrets): on any machine, the dataset and the scorer give the 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
@@ -202,6 +203,7 @@ def submit_batch(
         ScorerError: a job of another judge, or an endpoint without a batch API.
         EndpointError: wrong key, unknown model.
     """
+    # Long: most of it documents the options.
     job = job or BatchJob(judge.identity, options=dict(options or {}))
     _check_judge(job, judge)
     if job.complete:
@@ -215,14 +217,15 @@ def submit_batch(
     )
     if (first := next(tasks, None)) is not None:
         request: JudgeRequest = first[1].payload
-        _, run = prepare(judge, [Example(request.prompt, list(request.responses), references=request.references)])
+        alone = Example(request.prompt, list(request.responses), references=request.references, rubric=request.rubric)
+        _, run = prepare(judge, [alone])
         engine().run(run)
         answers = {
             key.hex(): [kept.value, kept.input_tokens, kept.output_tokens] for key, kept in store.get(first[:1]).items()
         }
         job = replace(job, answers={**job.answers, **answers})
         rest = chain([] if answers else [first], tasks)
-        lines = islice((_line(key, task, judge) for key, task in rest), most_requests)
+        lines = islice(_lines(rest, judge), most_requests)
         for data, count in _files(lines, most_lines, most_bytes):
             job = replace(job, parts=(*job.parts, _submit(client, judge, data, count)))
             save(job)
@@ -362,10 +365,13 @@ def _files(lines: Iterator[bytes], most_lines: int, most_bytes: int) -> Iterator
         yield data.getvalue(), count
 
 
-def _line(key: bytes, task: Task, judge: LLMJudge) -> bytes:
-    body = judge.endpoint.adapted(judge.body(task.payload))
-    request = {"custom_id": key.hex(), "method": "POST", "url": _ENDPOINT, "body": body}
-    return json.dumps(request, ensure_ascii=True).encode("ascii") + b"\n"
+def _lines(tasks: Iterable[tuple[bytes, Task]], judge: LLMJudge) -> Iterator[bytes]:
+    """The requests as they stand in the file; what cannot be asked (an image that cannot be read) is left out."""
+    for key, task in tasks:
+        with contextlib.suppress(Unanswered):
+            body = judge.endpoint.adapted(judge.body(task.payload))
+            request = {"custom_id": key.hex(), "method": "POST", "url": _ENDPOINT, "body": body}
+            yield json.dumps(request, ensure_ascii=True).encode("ascii") + b"\n"
 
 
 def _submit(client: OpenAI, judge: LLMJudge, data: bytes, count: int) -> Batch:
@@ -410,6 +416,11 @@ def _plain_errors(judge: LLMJudge) -> Iterator[None]:
 
 def _check_judge(job: BatchJob, judge: LLMJudge) -> None:
     now, then = json.loads(json.dumps(judge.identity)), json.loads(json.dumps(dict(job.scorer)))
+    if judge.rubric_writer is not None:
+        raise ScorerError(
+            "rubrics that a model writes (rubric_writer=) must be there before what they are for is asked, and a batch "
+            "is submitted at once: use annotate, or put the rubrics into a column (rubric_column=)"
+        )
     if now != then:
         other = ", ".join(key for key in {**now, **then} if now.get(key) != then.get(key))
         raise ScorerError(f"these batches were submitted for another judge: {other} differ")

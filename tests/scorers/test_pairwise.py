@@ -180,8 +180,9 @@ def test_a_seat_on_a_panel():
     with LLMServer(script) as server:
         judge = dm.LLMJudge("m", base_url=server.url)
         panel = dm.Panel({"alone": judge, "beside": dm.PairwiseJudge("m", base_url=server.url)}, columns=True)
-        table, _ = annotated(panel)
+        table, data_map = annotated(panel)
     assert set(table["datamap_status"]) == {"ok"}
+    assert data_map.provenance["members"]["beside"]["pairwise"]["first_wins"] == 0.5
     assert sum(table["datamap_scores_beside"][0]) == pytest.approx(0, abs=1e-5)
     assert all(noise is not None for noise in table["datamap_noise"])
 
@@ -189,7 +190,7 @@ def test_a_seat_on_a_panel():
 def test_a_wrong_key_ends_the_run():
     with (
         LLMServer(lambda request, _: error(401, "wrong key")) as server,
-        pytest.raises(dm.DataMapError, match="API key is missing or wrong"),
+        pytest.raises(dm.DataMapError, match="answered 401"),
     ):
         annotated(dm.PairwiseJudge("m", base_url=server.url))
 

@@ -73,6 +73,10 @@ def test_a_model_writes_what_is_missing_once_per_prompt():
         other = dm.LLMJudge("other", base_url=server.url, rubric_writer=writer)
         annotated(other, [{**row, "wanted": None} for row in rows[2:]])
         assert not any(is_writing(request) for request in server.requests[sent:])
+        # Another writer's rubrics are other questions, although the prompts and responses are the same.
+        sent = len(server.requests)
+        annotated(dm.LLMJudge("other", base_url=server.url, rubric_writer="m"), [{**ROWS[3], "wanted": None}])
+        assert len(server.requests) == sent + 3
     assert set(table["datamap_status"]) == {"ok"}
 
 

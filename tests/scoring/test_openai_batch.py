@@ -242,3 +242,13 @@ def test_the_command_submits_and_collects_on_another_machine(tmp_path, elsewhere
         assert data_map["provenance"]["rows"]["ok"] == 10
         code, said = run(data, "--scorer", "columns:x", "--batch", "--out", tmp_path / "third")
         assert (code, "judge:MODEL" in said) == (2, True)
+
+
+def test_rubrics_in_a_column_go_with_a_batch_and_written_ones_are_refused():
+    rows = Dataset.from_list([{"prompt": f"Q{i}", "responses": ["a", "b"], "wanted": f"Name {i}."} for i in range(4)])
+    with BatchServer(script=some_scores) as server:
+        job = submit_batch(rows, judge_of(server, rubric_column="wanted"))
+        assert sum(part.requests for part in job.parts) == 7
+        assert "Name 0." in server.requests[0]["messages"][1]["content"]
+        with pytest.raises(dm.ScorerError, match="rubric_writer"):
+            submit_batch(rows, judge_of(server, rubric_writer="m"))
