@@ -220,9 +220,9 @@ class _Local:
 
     def _rewards(self, pairs: Sequence[Pair]) -> list[float | None]:
         """Rewards of one batch; None for what does not fit and is not to be cut."""
+        tokenizer, model, longest = self._model()  # says what to install where torch is missing
         import torch
 
-        tokenizer, model, longest = self._model()
         encoded = self._encode(tokenizer, pairs, longest)
         fits = [longest is None or len(item["input_ids"]) <= longest for item in encoded]
         kept = [item for item, good in zip(encoded, fits, strict=True) if good]
