@@ -228,7 +228,7 @@ def test_a_decoder_without_a_chat_template_is_refused_or_given_one(folders, tmp_
 
 def test_a_missing_model_is_told(tmp_path):
     """In an environment without torch the extra is what is missing."""
-    with pytest.raises(dm.DataMapError, match="cannot load the reward model|needs? .*torch and transformers"):
+    with pytest.raises(dm.DataMapError, match=r"cannot load the reward model|needs? .*torch and transformers"):
         annotated(dm.RewardModel(str(tmp_path / "none")))
 
 
