@@ -38,6 +38,7 @@ def report(data_map: DataMap, out: Path, *, as_json: bool, then: str = "") -> No
         click.echo(json.dumps(summary, indent=2))
         return
     notes = _spent(usage, data_map.provenance["rows"])
+    notes += data_map.arbitrary
     if panel:
         notes.append(_agreement(panel))
     if (share := data_map.provenance.get("noise", {}).get("share")) is not None:

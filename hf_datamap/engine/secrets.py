@@ -15,6 +15,7 @@ from hf_datamap.engine import config
 from hf_datamap.errors import DataMapError
 
 MASK: Final = "***"
+_LEAST_WORD: Final = 8
 _SHORTEST: Final = 4  # characters; masking a shorter secret wherever it stands would mask half of all texts
 _VARIABLES: Final = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AZURE_OPENAI_API_KEY")
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -85,7 +86,9 @@ def known_secrets() -> tuple[str, ...]:
             secrets |= {userinfo, password, unquote(password), unquote(userinfo)}
     for line in os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines():
         secrets.add(line.partition(":")[2].strip())
-    return tuple(sorted((one for one in secrets if len(one) >= _SHORTEST), key=lambda one: (-len(one), one)))
+    # A short secret of letters alone ("none", "wrong") is a word of many messages, and hides nothing worth hiding.
+    kept = (one for one in secrets if len(one) >= _SHORTEST and not (len(one) < _LEAST_WORD and one.isalpha()))
+    return tuple(sorted(kept, key=lambda one: (-len(one), one)))
 
 
 @functools.lru_cache(maxsize=8)
