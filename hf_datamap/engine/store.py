@@ -17,10 +17,10 @@ import math
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from hf_datamap.engine import config
 from hf_datamap.engine.store_repair import is_damage, set_aside
@@ -34,6 +34,7 @@ _CLAIM_SECONDS = 15.0  # how long the claims of a process hold that gives no sig
 _COLUMNS = ("key", "value", "input_tokens", "output_tokens", "created")
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 # Made once: `json.dumps` with options makes an encoder for every call.
@@ -218,17 +219,21 @@ class Store:
             raise
         self._db.execute("COMMIT")
 
-    def get(self, keys: Iterable[bytes]) -> dict[bytes, Answer]:
-        """Return the answers there are among ``keys``."""
-        requested_keys = list(keys)
-        with self._named_errors("read"):
+    def _repairing(self, doing: str, work: Callable[[], T]) -> T:
+        """Do some work on the file; once more after a repair, where the file turns out to be damaged."""
+        with self._named_errors(doing):
             try:
-                return self._get(requested_keys)
+                return work()
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
                 self._repair()
-                return self._get(requested_keys)
+                return work()
+
+    def get(self, keys: Iterable[bytes]) -> dict[bytes, Answer]:
+        """Return the answers there are among ``keys``."""
+        requested_keys = list(keys)
+        return self._repairing("read", lambda: self._get(requested_keys))
 
     def _get(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
         answers: dict[bytes, Answer] = {}
@@ -241,14 +246,7 @@ class Store:
 
     def claim(self, keys: Sequence[bytes]) -> Lookup:
         """Look keys up, and claim those that have no answer and that no other process has claimed."""
-        with self._named_errors("write"):
-            try:
-                return self._claim(keys)
-            except sqlite3.DatabaseError as error:
-                if not is_damage(error):
-                    raise
-                self._repair()
-                return self._claim(keys)
+        return self._repairing("write", lambda: self._claim(keys))
 
     def _claim(self, keys: Sequence[bytes]) -> Lookup:
         now = time.time()
@@ -274,14 +272,8 @@ class Store:
     def put(self, key: bytes, answer: Answer) -> None:
         """Keep an answer."""
         row = (key, _spelled(answer.value), answer.input_tokens, answer.output_tokens, int(time.time()))
-        with self._named_errors("write"):
-            try:
-                self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", row)
-            except sqlite3.DatabaseError as error:
-                if not is_damage(error):
-                    raise
-                self._repair()
-                self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", row)
+        # The connection is looked up when the work is done: a repair opens another.
+        self._repairing("write", lambda: self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", row))
 
     def release(self, keys: Iterable[bytes]) -> None:
         """Give claims up. One that cannot be given up runs out by itself."""
