@@ -16,7 +16,7 @@ from hf_datamap.engine.dialect import DROPPED, Change, Dialect, dialect_of, narr
 from hf_datamap.engine.proxies import proxy_for
 from hf_datamap.engine.refusals import Refusal, excerpt, refusal_in
 from hf_datamap.engine.secrets import mask, mask_bytes, masked_errors
-from hf_datamap.engine.task import JSON
+from hf_datamap.engine.task import JSON, Answerer
 from hf_datamap.engine.token_counts import tokens_read, tokens_used, truncation
 from hf_datamap.engine.transport import (
     ConnectFailed,
@@ -290,6 +290,25 @@ class Endpoint:
         if not self._warned_of_truncation:
             self._warned_of_truncation = True
             log.warning("%s may cut long texts: %s", self.base_url, fault)
+
+
+class EndpointAnswerer(Answerer):
+    """Whoever answers tasks by asking an endpoint, its attribute ``endpoint``."""
+
+    endpoint: Endpoint
+
+    @property
+    def adaptations(self) -> Mapping[str, JSON]:
+        """What is sent otherwise than asked for, since the endpoint takes it in no other way."""
+        return self.endpoint.adaptations
+
+    def check(self) -> None:
+        """See `hf_datamap.engine.task.Answerer.check`."""
+        self.endpoint.check()
+
+    async def close(self) -> None:
+        """Close the connections of the running loop."""
+        await self.endpoint.close()
 
 
 def _validated_key(key: str) -> str:

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 
 from hf_datamap.data.example import Message
 from hf_datamap.engine.adaptations import recorded_adaptations
-from hf_datamap.engine.endpoint import Endpoint
+from hf_datamap.engine.endpoint import Endpoint, EndpointAnswerer
 from hf_datamap.engine.reply import read_completion, split_thoughts
-from hf_datamap.engine.task import JSON, Answer, Answerer, Ask, Task
+from hf_datamap.engine.task import JSON, Answer, Ask, Task
 from hf_datamap.engine.token_counts import tokens_used
 from hf_datamap.errors import EndpointError, GenerateError, Unanswered
 
@@ -58,7 +58,7 @@ class Sample:
         return cls(str(value["text"]), str(value["finish"]), int(value["tokens"]), value["logprob"])  # type: ignore[arg-type] # written by answer()
 
 
-class Sampler(Answerer):
+class Sampler(EndpointAnswerer):
     """Draws samples from a model. The engine stores, retries and budgets each of them.
 
     Args:
@@ -118,24 +118,11 @@ class Sampler(Answerer):
             "seed": self.seed,
         }
 
-    @property
-    def adaptations(self) -> Mapping[str, JSON]:
-        """What is sent otherwise than asked for, since the endpoint takes it in no other way."""
-        return self.endpoint.adaptations
-
     def settings(self) -> dict[str, JSON]:
         """Return the identity as it was sent: null for a parameter that the endpoint does not take."""
         sent_otherwise = recorded_adaptations(self)
         sent = {name: value for name, value in sent_otherwise.items() if name in self.identity}
         return {**self.identity, **sent, **({"sent_otherwise": dict(sent_otherwise)} if sent_otherwise else {})}
-
-    def check(self) -> None:
-        """See `hf_datamap.engine.task.Answerer.check`."""
-        self.endpoint.check()
-
-    async def close(self) -> None:
-        """Close the connections of the running loop."""
-        await self.endpoint.close()
 
     def answer_task(
         self, messages: Sequence[Message], index: int, max_tokens: int, *, temperature: float | None = None

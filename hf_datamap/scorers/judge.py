@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 from hf_datamap.data.example import Example, Message
 from hf_datamap.data.layout import Layout
-from hf_datamap.engine.endpoint import Endpoint
+from hf_datamap.engine.endpoint import Endpoint, EndpointAnswerer
 from hf_datamap.engine.reply import read_completion
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.engine.token_counts import tokens_used
@@ -71,7 +71,7 @@ class JudgeRecord:
     canaries: CanaryRecord = field(default_factory=CanaryRecord)
 
 
-class LLMJudge(Scorer):
+class LLMJudge(EndpointAnswerer, Scorer):
     """Scores each response on a scale of 1 to 10, by itself (pointwise) or beside the others (listwise).
 
     Pointwise judgements know no position effects. Where the endpoint gives log-probabilities such a score is the
@@ -387,20 +387,15 @@ class LLMJudge(Scorer):
             record["canary"] = canary
         return record
 
-    @property
-    def adaptations(self) -> Mapping[str, JSON]:
-        """What is sent otherwise than asked for, since the endpoint takes it in no other way."""
-        return self.endpoint.adaptations
-
     def check(self) -> None:
         """See `hf_datamap.engine.task.Answerer.check`."""
-        self.endpoint.check()
+        super().check()
         if self.rubric_writer is not None:
             self.rubric_writer.check()
 
     async def close(self) -> None:
         """Close the connections of the running loop."""
-        await self.endpoint.close()
+        await super().close()
         if self.rubric_writer is not None:
             await self.rubric_writer.close()
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from hf_datamap.data.example import Example, Message
-from hf_datamap.engine.endpoint import Endpoint
+from hf_datamap.engine.endpoint import Endpoint, EndpointAnswerer
 from hf_datamap.engine.reply import read_completion
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.engine.token_counts import tokens_used
@@ -78,7 +78,7 @@ class PairRecord:
     agreeing: int = 0
 
 
-class PairwiseJudge(Scorer):
+class PairwiseJudge(EndpointAnswerer, Scorer):
     """Scores the responses to a prompt by comparing them with each other, two at a time, each pair in both orders.
 
     Scores are Bradley-Terry strengths in log-odds (see `hf_datamap.scorers.bradley_terry`), the noise is the square of
@@ -257,19 +257,6 @@ class PairwiseJudge(Scorer):
                 "both_orders_agree": round(record.agreeing / record.pairs, 4) if record.pairs else None,
             }
         }
-
-    @property
-    def adaptations(self) -> Mapping[str, JSON]:
-        """What is sent otherwise than asked for, since the endpoint takes it in no other way."""
-        return self.endpoint.adaptations
-
-    def check(self) -> None:
-        """See `hf_datamap.engine.task.Answerer.check`."""
-        self.endpoint.check()
-
-    async def close(self) -> None:
-        """Close the connections of the running loop."""
-        await self.endpoint.close()
 
     def _note(self, verdicts: Mapping[tuple[int, int], Sequence[str]]) -> None:
         """Count how positions and verdicts go together."""
