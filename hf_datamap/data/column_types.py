@@ -169,11 +169,6 @@ def is_texts(kind: Kind | None) -> bool:
     return isinstance(kind, ListOf) and (kind.of in ("text", "json") or is_texts(kind.of))
 
 
-def is_scores(kind: Kind | None) -> bool:
-    """Tell whether a kind is a list of numbers (numbers as text, and flags, included)."""
-    return isinstance(kind, ListOf) and kind.of in ("number", "text", "flag")
-
-
 def shown(columns: Mapping[str, Kind]) -> str:
     """Return columns with their kinds in a few words, for errors."""
 

@@ -231,6 +231,16 @@ def has_text(response: str | None) -> bool:
     return response is not None and bool(response.strip())
 
 
+def scores_of_texts(example: Example, answers: Sequence[Answer | str]) -> list[Score]:
+    """Return one score per response from answers that are a number for each response with text, in order."""
+    rest = iter(answers)
+    return [_score_of(next(rest)) if has_text(text) else Score(None, "empty response") for text in example.responses]
+
+
+def _score_of(answer: Answer | str) -> Score:
+    return Score(None, answer) if isinstance(answer, str) else Score(float(answer.value))  # type: ignore[arg-type] # by answer()
+
+
 def as_scores(given: Scores, example: Example) -> list[Score]:
     """Numbers and `Score` objects as `Score` objects; what is no finite number is a failure, never a score.
 

@@ -114,6 +114,13 @@ class TextEmbedder(Similarity):
     def _begin(self) -> None:
         self._known: OrderedDict[str, asyncio.Future[tuple[np.ndarray, int]]] = OrderedDict()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
+
     @abstractmethod
     async def embed(self, text: str) -> tuple[np.ndarray, int]:
         """Return the embedding, of length 1, and how many tokens an endpoint counted."""
@@ -187,13 +194,6 @@ class SentenceEmbedder(TextEmbedder):
         self._loaded: SentenceTransformer | None = None
         self._batcher: Batcher[str] | None = None
         self._cut = 0
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._begin()
 
     @property
     def identity(self) -> dict[str, JSON]:
@@ -291,13 +291,6 @@ class ServedEmbedder(TextEmbedder):
             raise ScorerError(f"cut_at must be a positive number of characters, not {cut_at}")
         self.endpoint = Endpoint(model, base_url=base_url, api_key=api_key, timeout=timeout)
         self.cut_at, self.max_in_flight = cut_at, max_in_flight
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._begin()
 
     @property
     def identity(self) -> dict[str, JSON]:

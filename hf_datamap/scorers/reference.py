@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hf_datamap.data import Example, Layout, parse_paths
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import ScorerError
-from hf_datamap.scorers.base import Scorer, has_text
+from hf_datamap.scorers.base import Scorer, has_text, scores_of_texts
 from hf_datamap.scorers.embedders import DEFAULT_EMBEDDER, RougeL, SentenceEmbedder, Similarity
 from hf_datamap.scorers.writers import ReferenceWriter
 
@@ -95,11 +95,7 @@ class ReferenceScorer(Scorer):
         if not example.references and self.writer is None:
             where = f" in {self.column!r}" if self.column else ""
             return [Score(None, f"no reference answer{where}")] * len(example.responses)
-        rest = iter(answers)
-        return [
-            _score(next(rest)) if has_text(response) else Score(None, "empty response")
-            for response in example.responses
-        ]
+        return scores_of_texts(example, answers)
 
     def check(self) -> None:
         """See `hf_datamap.engine.task.Answerer.check`."""
@@ -112,7 +108,3 @@ class ReferenceScorer(Scorer):
         await self.similarity.close()
         if self.writer is not None:
             await self.writer.close()
-
-
-def _score(answer: Answer | str) -> Score:
-    return Score(None, answer) if isinstance(answer, str) else Score(float(answer.value))  # type: ignore[arg-type] # by answer()

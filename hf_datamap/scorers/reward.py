@@ -12,7 +12,7 @@ from hf_datamap.engine.batcher import WINDOW, Batcher
 from hf_datamap.engine.endpoint import Endpoint
 from hf_datamap.engine.task import JSON, Answer, Score, Task
 from hf_datamap.errors import ScorerError, Unanswered
-from hf_datamap.scorers.base import Scorer, has_text
+from hf_datamap.scorers.base import Scorer, has_text, scores_of_texts
 from hf_datamap.scorers.fence import clean
 
 if TYPE_CHECKING:
@@ -131,11 +131,7 @@ class RewardModel(Scorer):
 
     def combine(self, example: Example, answers: Sequence[Answer | str]) -> list[Score]:
         """One reward per response."""
-        rest = iter(answers)
-        return [
-            _score(next(rest)) if has_text(response) else Score(None, "empty response")
-            for response in example.responses
-        ]
+        return scores_of_texts(example, answers)
 
     def check(self) -> None:
         """See `hf_datamap.engine.task.Answerer.check`."""
@@ -144,10 +140,6 @@ class RewardModel(Scorer):
     async def close(self) -> None:
         """Close connections of the running loop."""
         await self._source.close()
-
-
-def _score(answer: Answer | str) -> Score:
-    return Score(None, answer) if isinstance(answer, str) else Score(float(answer.value))  # type: ignore[arg-type] # by answer()
 
 
 def _digest(text: str) -> str:
