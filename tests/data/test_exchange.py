@@ -2,7 +2,6 @@
 
 import errno
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -13,32 +12,15 @@ import pytest
 
 from hf_datamap.data.exchange import is_vacant, remove_leftovers, replaced_together, settle
 from hf_datamap.errors import SourceError
+from tests.killing import killed_at
 
-CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod"}
 
-
-def write(folder, state, last=10**9):
-    """Write a state over an old one, in a process that is killed after so many file operations; whether it ended."""
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1] == 0
-    count = 0
-
-    def watch(event, arguments):
-        nonlocal count
-        opens = event == "open" and str(arguments[0]).startswith(str(folder)) and "w" in str(arguments[1])
-        if event in CHANGES or opens:
-            count += 1
-            if count > last:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(watch)
+def write(folder, state):
     with replaced_together(folder) as new:
         (new / "data").mkdir()
         for number in range(state):
             (new / "data" / str(number)).write_text(str(state))
         (new / "map").write_text(str(state))
-    os._exit(0)
 
 
 def read(folder: Path) -> tuple[str, list[str]] | None:
@@ -56,13 +38,13 @@ def test_a_writer_that_dies_at_any_file_operation(tmp_path, before):
         folder = tmp_path / str(last) / "out"
         folder.parent.mkdir()
         if before:
-            assert write(folder, before)
+            write(folder, before)
             (folder / "notes").write_text("mine")
-        finished = write(folder, 2, last)
+        finished = killed_at(last, folder.parent, lambda folder=folder: write(folder, 2))
         state = read(folder)
         assert state in states
         seen.append(states.index(state))
-        assert write(folder, 2)  # any rerun finishes
+        write(folder, 2)  # any rerun finishes
         assert read(folder) == states[1]
         assert not list(folder.glob(".*"))
         assert {path.name for path in folder.iterdir()} == {"data", "map", *(["notes"] if before else [])}

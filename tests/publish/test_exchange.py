@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,32 +12,8 @@ import hf_datamap as dm
 from hf_datamap.data.load import load_source
 from hf_datamap.publish.card import card_problems
 from hf_datamap.publish.folder import check_folder, write_folder
+from tests.killing import killed_at
 from tests.publish.test_folder import JOB, digests, mapped
-
-CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "shutil.move", "shutil.rmtree"}
-
-
-def killed_at(operation: int, root: Path, work) -> bool:
-    """Do some work in a process that is killed at one of its file operations below a folder; whether it ended first."""
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1] == 0
-    count = 0
-
-    def watch(event, arguments):
-        nonlocal count
-        if not arguments or str(root) not in str(arguments[0]):
-            return
-        if event in CHANGES or (event == "open" and set("wax+") & set(str(arguments[1]))):
-            if count == operation:
-                os.kill(os.getpid(), signal.SIGKILL)
-            count += 1
-
-    sys.addaudithook(watch)
-    try:
-        work()
-    finally:
-        os._exit(0 if sys.exc_info()[0] is None else 1)
 
 
 def maps():
